@@ -1,0 +1,13 @@
+from .errors import AtlasError, ImageError, ImagingError
+from .volumes import (
+    is_picture,
+    open_image,
+    read_mask,
+    read_picture,
+    read_volume,
+    restore_grid,
+    same_grid,
+    to_grid,
+    voxel_volume_ml,
+    write_image,
+)

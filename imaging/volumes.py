@@ -1,0 +1,356 @@
+"""NIfTI volumes and 2-D pictures in and out.
+
+Every image enters the package here: it is checked, brought to the canonical orientation (RAS+) and,
+where needed, to another grid; and results go back to the input's own grid here. Currency between
+functions is the nibabel image; 2-D pictures are NumPy arrays with row 0 at the top.
+"""
+
+import os
+import tempfile
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from .errors import ImageError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+__all__ = [
+    "as_picture",
+    "is_picture",
+    "open_image",
+    "read_mask",
+    "read_picture",
+    "read_volume",
+    "restore_grid",
+    "same_grid",
+    "to_grid",
+    "voxel_volume_ml",
+    "write_image",
+]
+
+
+def open_image(source):
+    """Open an image without reading its voxels.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or nibabel spatial image
+
+    Returns
+    -------
+    nibabel spatial image
+        `source` itself when it is an image already.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, it is not an image, or `source` is something else.
+    """
+    if isinstance(source, nib.spatialimages.SpatialImage):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(
+            f"found {source!r} ({type(source).__name__}) where an image was expected; give the path "
+            "of a NIfTI file or a nibabel image"
+        )
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
+    try:
+        return nib.load(path)
+    except (nib.filebasedimages.ImageFileError, EOFError, OSError, zlib.error) as error:
+        raise ImageError(
+            f"{str(path)!r} cannot be read as an image ({_first_line(error)}); "
+            "convert it to NIfTI or copy it again"
+        ) from error
+
+
+def is_picture(source):
+    """Whether `source` is a 2-D picture (PNG, JPEG, TIFF, or a NIfTI of one slice).
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> is_picture(nib.Nifti1Image(np.ones((4, 5, 1), np.float32), np.eye(4)))
+    True
+    >>> is_picture(nib.Nifti1Image(np.ones((4, 5, 6), np.float32), np.eye(4)))
+    False
+    """
+    if isinstance(source, (str, os.PathLike)) and _has_picture_suffix(source):
+        return True
+    return sum(n > 1 for n in open_image(source).shape) == 2
+
+
+def read_volume(source, *, allow_empty=False):
+    """Read a 3-D image in canonical orientation (RAS+) as float32.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or nibabel spatial image
+        Trailing axes of length one are dropped.
+    allow_empty : bool, default=False
+        Accept an image in which every voxel is zero (a mask may be empty, a scan may not).
+
+    Returns
+    -------
+    nibabel.Nifti1Image, shape (x, y, z), float32
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, truncated or not an image; if the image is not 3-D; if it holds
+        NaN or infinite voxels; if every voxel is zero and `allow_empty` is false.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> flipped = nib.Nifti1Image(np.ones((4, 5, 6), np.int16), np.diag([-2, 2, 2, 1]))
+    >>> nib.aff2axcodes(read_volume(flipped).affine)
+    ('R', 'A', 'S')
+    """
+    image = open_image(source)
+    name = _name(source)
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise ImageError(
+            f"{name} has shape {image.shape}, a {len(image.shape)}-D image, where a 3-D image was "
+            "expected; keep one volume, for example with nilearn.image.index_img(img, 0)"
+        )
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
+        raise ImageError(f"{name} has an affine that cannot be inverted; repair its header")
+    data = _voxels(image, name).reshape(shape)
+    _check_values(data, name, allow_empty)
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
+    return nib.Nifti1Image(np.asanyarray(canonical.dataobj), canonical.affine)
+
+
+def read_mask(source):
+    """Read a 3-D mask in canonical orientation: uint8, 1 where the image is above 0.5.
+
+    An empty mask is valid: a patient may have no visible lesion.
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`; also if a voxel is negative, which no mask has.
+    """
+    image = read_volume(source, allow_empty=True)
+    data = np.asanyarray(image.dataobj)
+    if data.min(initial=0) < 0:
+        raise ImageError(
+            f"{_name(source)} holds negative values (lowest {data.min():.4g}) where a mask of 0 and "
+            "1 was expected; give the mask, not the scan"
+        )
+    return nib.Nifti1Image((data > 0.5).astype(np.uint8), image.affine)
+
+
+def read_picture(source):
+    """Read a 2-D image as a grey float32 array, row 0 at the top.
+
+    PNG, JPEG and TIFF files keep their own layout, colours become luminance. A NIfTI of one slice is
+    brought to canonical orientation and turned so that the second of its two axes points up and the
+    first one right, as viewers show it.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or nibabel spatial image
+
+    Returns
+    -------
+    ndarray of shape (rows, columns), float32
+
+    Raises
+    ------
+    ImageError
+        If the file is missing or broken, the image is not 2-D, holds NaN or infinite values, or is
+        zero everywhere.
+    """
+    name = _name(source)
+    if isinstance(source, (str, os.PathLike)) and _has_picture_suffix(source):
+        return as_picture(_read_raster(Path(source).expanduser()), name)
+    image = open_image(source)
+    if sum(n > 1 for n in image.shape) != 2:
+        raise ImageError(
+            f"{name} has shape {image.shape} where a 2-D image was expected; give one slice, or name "
+            "the column as a 3-D image"
+        )
+    data = _voxels(image, name)
+    if data.ndim == 2:
+        data = data[:, :, None]
+    data = data.reshape(data.shape[:3])
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
+    plane = np.squeeze(np.asanyarray(canonical.dataobj))
+    return as_picture(plane.T[::-1], name)
+
+
+def as_picture(array, name="the picture"):
+    """Check a 2-D array and return it as contiguous float32; errors as `read_picture`."""
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    if array.ndim != 2:
+        raise ImageError(f"{name} has shape {array.shape} where a 2-D image was expected")
+    _check_values(array, name, allow_empty=False)
+    return array
+
+
+def same_grid(image, other, *, tolerance_mm=0.05):
+    """Whether two images have the same shape and voxel positions within `tolerance_mm`."""
+    if image.shape[:3] != other.shape[:3]:
+        return False
+    gap = np.abs((image.affine - other.affine) @ _corners(image.shape[:3])).max()
+    return bool(gap <= tolerance_mm)
+
+
+def _corners(shape):
+    """Homogeneous voxel coordinates, shape (4, 8), of the corners of a grid."""
+    corners = np.stack(np.meshgrid(*[[0, n - 1] for n in shape], indexing="ij"), -1).reshape(-1, 3)
+    return np.c_[corners, np.ones(8)].T
+
+
+def to_grid(image, grid, *, interpolation="linear"):
+    """Resample `image` onto the voxels of `grid`, through world coordinates.
+
+    Parameters
+    ----------
+    image, grid : nibabel spatial image
+    interpolation : {"linear", "continuous", "nearest"}, default="linear"
+        "nearest" for masks and labels.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        `image` itself when it is on that grid already.
+    """
+    if same_grid(image, grid):
+        return image
+    from nilearn.image import resample_img
+
+    return resample_img(
+        image,
+        target_affine=grid.affine,
+        target_shape=grid.shape[:3],
+        interpolation=interpolation,
+        copy_header=False,
+        force_resample=True,
+    )
+
+
+def restore_grid(image, original, *, interpolation="linear"):
+    """Bring a result back to the grid, orientation and affine of the image it was made from.
+
+    The inverse of `read_volume` (and of `to_grid`): reorientation is undone exactly, anything else
+    is resampled.
+
+    Parameters
+    ----------
+    image : nibabel spatial image
+        A map or mask on any grid in the same world space.
+    original : nibabel spatial image or path
+    interpolation : {"linear", "continuous", "nearest"}, default="linear"
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Shape and affine of `original`.
+    """
+    original = open_image(original)
+    shape = original.shape[:3]
+    codes = nib.io_orientation(original.affine)
+    back = nib.orientations.ornt_transform(nib.io_orientation(image.affine), codes)
+    turned = image.as_reoriented(back)
+    target = nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), original.affine)
+    restored = to_grid(turned, target, interpolation=interpolation)
+    return nib.Nifti1Image(np.asanyarray(restored.dataobj), original.affine)
+
+
+def voxel_volume_ml(image):
+    """Volume of one voxel in millilitres, from the affine (oblique and sheared grids included).
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> voxel_volume_ml(nib.Nifti1Image(np.zeros((2, 2, 2)), np.diag([2, 2, 2, 1])))
+    0.008
+    """
+    return float(round(abs(np.linalg.det(image.affine[:3, :3])) / 1000, 12))
+
+
+def write_image(image, path):
+    """Write `image` under `path`, whole or not at all (temporary name, then renamed).
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        nib.save(image, temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _has_picture_suffix(source):
+    return str(source).lower().endswith(PICTURE_SUFFIXES)
+
+
+def _read_raster(path):
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
+    try:
+        with Image.open(path) as picture:
+            if picture.mode in ("I;16", "I", "F", "L"):
+                return np.asarray(picture, dtype=np.float32)
+            return np.asarray(picture.convert("L"), dtype=np.float32)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ImageError(
+            f"{str(path)!r} cannot be read as a picture ({_first_line(error)}); copy it again"
+        ) from error
+
+
+def _voxels(image, name):
+    try:
+        return np.asanyarray(image.dataobj).astype(np.float32, copy=False)
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ImageError(
+            f"{name} ends early or is corrupt ({_first_line(error)}); copy the file again"
+        ) from error
+
+
+def _check_values(data, name, allow_empty):
+    if data.size == 0:
+        raise ImageError(f"{name} has no voxels (shape {data.shape})")
+    low, high = data.min(), data.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = int(data.size - np.isfinite(data).sum())
+        raise ImageError(
+            f"{name} holds {count} NaN or infinite voxels; replace them first, for example with "
+            'nilearn.image.math_img("np.nan_to_num(img)", img=img)'
+        )
+    if low == 0 and high == 0 and not allow_empty:
+        raise ImageError(f"{name} is zero everywhere; check the export, or drop the row")
+
+
+def _name(source):
+    if isinstance(source, (str, os.PathLike)):
+        return repr(str(source))
+    filename = source.get_filename() if hasattr(source, "get_filename") else None
+    return repr(str(filename)) if filename else "the image"
+
+
+def _first_line(error):
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
