@@ -53,8 +53,8 @@ def open_image(source):
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
-            f"found {source!r} ({type(source).__name__}) where an image was expected; give the path "
-            "of a NIfTI file or a nibabel image"
+            f"found {source!r} ({type(source).__name__}) where an image was expected; give "
+            "the path of a NIfTI file or a nibabel image"
         )
     path = Path(source).expanduser()
     if not path.is_file():
@@ -143,8 +143,8 @@ def read_mask(source):
     data = np.asanyarray(image.dataobj)
     if data.min(initial=0) < 0:
         raise ImageError(
-            f"{_name(source)} holds negative values (lowest {data.min():.4g}) where a mask of 0 and "
-            "1 was expected; give the mask, not the scan"
+            f"{_name(source)} holds negative values (lowest {data.min():.4g}) where a mask of "
+            "0 and 1 was expected; give the mask, not the scan"
         )
     return nib.Nifti1Image((data > 0.5).astype(np.uint8), image.affine)
 
@@ -152,9 +152,9 @@ def read_mask(source):
 def read_picture(source):
     """Read a 2-D image as a grey float32 array, row 0 at the top.
 
-    PNG, JPEG and TIFF files keep their own layout, colours become luminance. A NIfTI of one slice is
-    brought to canonical orientation and turned so that the second of its two axes points up and the
-    first one right, as viewers show it.
+    PNG, JPEG and TIFF files keep their own layout, colours become luminance. A NIfTI of one slice
+    is brought to canonical orientation and turned so that the second of its two axes points up and
+    the first one right, as viewers show it.
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ def read_picture(source):
     image = open_image(source)
     if sum(n > 1 for n in image.shape) != 2:
         raise ImageError(
-            f"{name} has shape {image.shape} where a 2-D image was expected; give one slice, or name "
-            "the column as a 3-D image"
+            f"{name} has shape {image.shape} where a 2-D image was expected; give one slice, or "
+            "a 3-D column"
         )
     data = _voxels(image, name)
     if data.ndim == 2:

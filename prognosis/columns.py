@@ -1,0 +1,166 @@
+"""The columns of a cohort: which exist, what their images hold, how tabular values become numbers.
+
+Everything that meets a patient table goes through here, so that one wording names the row, the
+column, what was found and what to do.
+"""
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from imaging.errors import ImageError
+
+from .errors import CohortError
+
+__all__ = ["check_cohort", "map_images", "tabular_encoder"]
+
+
+def check_cohort(X, columns=()):
+    """Check that `X` is a usable patient table that holds `columns`.
+
+    Parameters
+    ----------
+    X : DataFrame
+        One row per patient; the index holds patient ids.
+    columns : iterable of str
+        Columns that must exist.
+
+    Returns
+    -------
+    DataFrame
+        `X` itself, never changed.
+
+    Raises
+    ------
+    CohortError
+        If `X` is no DataFrame or has no rows, a column is missing or doubled, or a patient id
+        occurs twice.
+    """
+    if not isinstance(X, pd.DataFrame):
+        raise CohortError(
+            f"found {type(X).__name__} where a DataFrame with one row per patient was expected; "
+            "wrap it: pd.DataFrame(X, columns=[...], index=patient_ids)"
+        )
+    missing = [name for name in columns if name not in X.columns]
+    if missing:
+        raise CohortError(
+            f"column {_listing(missing)} not found; the table has {_listing(X.columns)}. "
+            "Rename it with X.rename(columns={...}) or change the estimator's parameter"
+        )
+    doubled = [name for name in dict.fromkeys(columns) if (X.columns == name).sum() > 1]
+    if doubled:
+        raise CohortError(
+            f"column {_listing(doubled)} occurs more than once; "
+            "keep one: X = X.loc[:, ~X.columns.duplicated()]"
+        )
+    if not X.index.is_unique:
+        row = X.index[X.index.duplicated()][0]
+        raise CohortError(
+            f"row {row!r} occurs {int((X.index == row).sum())} times in the index; patient ids must "
+            "be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
+        )
+    return X
+
+
+def map_images(read, X, column, *, n_jobs=None):
+    """Apply `read` to every image of a column, in row order.
+
+    Parameters
+    ----------
+    read : callable
+        Takes what the cell holds (a path or a nibabel image).
+    X : DataFrame
+    column : str
+    n_jobs : int, default=None
+        Threads that read in parallel (decompression releases the interpreter lock).
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    CohortError
+        Whatever is wrong with an image, with its row and column in front; also for a missing cell.
+    """
+
+    def one(row, cell):
+        if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
+            raise CohortError(
+                f"row {row!r}, column {column!r}: no image; "
+                f"drop such rows first: X = X.dropna(subset=[{column!r}])"
+            )
+        try:
+            return read(cell)
+        except ImageError as error:
+            raise CohortError(f"row {row!r}, column {column!r}: {error}") from error
+
+    cells = X[column]
+    return Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(one)(row, cell) for row, cell in zip(cells.index, cells, strict=True)
+    )
+
+
+def tabular_encoder(X, columns):
+    """Make the unfitted transformer that turns tabular columns into numbers.
+
+    Numeric and boolean columns: missing values become the median, with an indicator column where
+    values were missing during fit, then zero mean and unit variance. Every other column: missing is
+    a category of its own, then one-hot. A category that was not seen during fit is encoded as all
+    zeros, with a warning that names the column.
+
+    Parameters
+    ----------
+    X : DataFrame
+        Only the types of its columns are looked at.
+    columns : sequence of str
+
+    Returns
+    -------
+    sklearn.compose.ColumnTransformer
+        Fit it inside the fold.
+
+    Raises
+    ------
+    CohortError
+        If a column is missing, holds images, or holds infinite values.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    columns = list(columns)
+    check_cohort(X, columns)
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(X[name].dtype)]
+    for name in columns:
+        if name in numeric:
+            values = X[name].to_numpy(dtype=float, na_value=np.nan)
+            if np.isinf(values).any():
+                row = X.index[np.isinf(values)][0]
+                raise CohortError(
+                    f"row {row!r}, column {name!r}: found an infinite value; correct it or make it "
+                    "missing: X = X.replace([np.inf, -np.inf], np.nan)"
+                )
+        elif any(hasattr(cell, "affine") for cell in X[name].iloc[:20]):
+            raise CohortError(
+                f"column {name!r} holds images; declare it as image={name!r}, not as tabular"
+            )
+    categorical = [name for name in columns if name not in numeric]
+    scale = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+    )
+    encode = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="missing"),
+        OneHotEncoder(handle_unknown="warn", sparse_output=False),
+    )
+    return ColumnTransformer(
+        [("numeric", scale, numeric), ("categorical", encode, categorical)],
+        verbose_feature_names_out=False,
+    )
+
+
+def _listing(names):
+    names = [repr(name) for name in names]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
