@@ -1,3 +1,4 @@
+from .atlases import Atlas, atlas_names, load_atlas, region_load
 from .errors import AtlasError, ImageError, ImagingError
 from .volumes import (
     is_picture,

@@ -1,0 +1,1 @@
+"""Transformers that turn an image column into numbers beside it."""

@@ -1,0 +1,151 @@
+"""What every transformer shares that measures an image column and adds the numbers to the table.
+
+Images are measured one by one, in threads, and remembered by what they are: a file by path, time
+and size, an image in memory by its voxels.
+"""
+
+import os
+from pathlib import Path
+
+import joblib
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from imaging.volumes import open_image
+
+from ..columns import check_cohort, map_images
+from ..errors import CohortError
+
+__all__ = ["ImageMeasurement", "fingerprint"]
+
+
+class ImageMeasurement(TransformerMixin, BaseEstimator):
+    """Base: read every image of one column, add the numbers as columns, keep all others.
+
+    A subclass names the added columns (`_prepare`), and measures one image: the static function
+    `_measure` returns a dict, of which `_keys` go into the columns. `_context` is what it needs
+    besides the image, with something short that identifies it for the cache.
+    """
+
+    def fit(self, X, y=None):
+        """Look at the columns of the table; no image is read.
+
+        Parameters
+        ----------
+        X : DataFrame
+            One row per patient.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        CohortError
+            If the image column is missing, or a column to be added exists already.
+        """
+        check_cohort(X, [self.image])
+        validate_data(self, X, skip_check_array=True)
+        columns = self._prepare()
+        taken = [name for name in columns if name in X.columns]
+        if taken:
+            raise CohortError(
+                f"column {taken[0]!r} exists already, and {type(self).__name__} would add it; "
+                f"drop it first: X = X.drop(columns={taken[:3]!r})"
+            )
+        self.columns_ = columns
+        return self
+
+    def transform(self, X):
+        """Measure the images.
+
+        Parameters
+        ----------
+        X : DataFrame
+            The columns that were there during fit.
+
+        Returns
+        -------
+        DataFrame
+            `X` with the new columns at its end (float64). `X` itself is not changed.
+
+        Raises
+        ------
+        CohortError
+            If an image is missing or cannot be read: the message names its row.
+        """
+        check_is_fitted(self, "columns_")
+        check_cohort(X, [self.image])
+        validate_data(self, X, reset=False, skip_check_array=True)
+        memory = self.memory
+        if not hasattr(memory, "cache"):
+            memory = joblib.Memory(memory, verbose=0)
+        measure = memory.cache(self._measure, ignore=["source", "context"])
+        context, context_identity = self._context()
+        keys = self._keys()
+
+        def one(cell):
+            identity = (fingerprint(cell), context_identity)
+            measured = measure(identity, source=cell, context=context)
+            return [measured[key] for key in keys]
+
+        rows = map_images(one, X, self.image, n_jobs=self.n_jobs)
+        values = np.array(rows, dtype=float).reshape(len(X), len(self.columns_))
+        added = pd.DataFrame(values, index=X.index, columns=self.columns_)
+        together = pd.concat([X, added], axis=1)
+        together.attrs = dict(X.attrs)
+        return together
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of the transformed table.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored: the names seen during fit are used.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "columns_")
+        return np.array([*self.feature_names_in_, *self.columns_], dtype=object)
+
+
+def fingerprint(source):
+    """What identifies an image for a cache.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or nibabel spatial image
+
+    Returns
+    -------
+    tuple
+        Of a file: absolute path, time of change (ns), size (bytes). Of an image in memory: a hash
+        of voxels and affine.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> image = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+    >>> same = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+    >>> fingerprint(image) == fingerprint(same)
+    True
+    """
+    image = open_image(source)
+    file = source if isinstance(source, (str, os.PathLike)) else image.get_filename()
+    on_disk = file is not None and nib.is_proxy(image.dataobj) and Path(file).is_file()
+    if on_disk:
+        stat = Path(file).stat()
+        return (str(Path(file).resolve()), stat.st_mtime_ns, stat.st_size)
+    return (joblib.hash(np.ascontiguousarray(image.dataobj)), image.affine.tobytes().hex())
