@@ -7,12 +7,14 @@ column, what was found and what to do.
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from imaging.errors import ImageError
 
 from .errors import CohortError
 
-__all__ = ["check_cohort", "map_images", "tabular_encoder"]
+__all__ = ["TabularEncoder", "check_cohort", "map_images", "tabular_encoder"]
 
 
 def check_cohort(X, columns=()):
@@ -164,3 +166,65 @@ def tabular_encoder(X, columns):
 def _listing(names):
     names = [repr(name) for name in names]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+class TabularEncoder(TransformerMixin, BaseEstimator):
+    """Select tabular columns and turn them into numbers: impute, encode, scale.
+
+    `tabular_encoder` as a transformer that looks at the types of the columns when it is fitted, so
+    that it can stand in a Pipeline and be learnt inside every fold.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Columns to encode; others may be present and are ignored.
+
+    Attributes
+    ----------
+    encoder_ : sklearn.compose.ColumnTransformer
+    feature_names_in_ : ndarray of shape (n_columns,)
+        The columns that are used.
+    n_features_in_ : int
+
+    Raises
+    ------
+    CohortError
+        In `fit` and `transform`, as `check_cohort` and `tabular_encoder`; also if there is no
+        column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"age": [60.0, 70.0, None], "sex": ["F", "M", "F"], "site": [1, 2, 3]})
+    >>> encoder = TabularEncoder(["age", "sex"]).fit(X)
+    >>> encoder.get_feature_names_out().tolist()
+    ['age', 'missingindicator_age', 'sex_F', 'sex_M']
+    >>> encoder.transform(X)[0].round(2).tolist()
+    [-1.22, -0.71, 1.0, 0.0]
+    """
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def fit(self, X, y=None):
+        """Learn medians, categories and scales from the training patients."""
+        columns = list(self.columns)
+        if not columns:
+            raise CohortError("columns is empty; name at least one tabular column")
+        encoder = tabular_encoder(X, columns)
+        self.encoder_ = encoder.fit(X[columns])
+        self.feature_names_in_ = np.asarray(columns, dtype=object)
+        self.n_features_in_ = len(columns)
+        return self
+
+    def transform(self, X):
+        """Encode patients; ndarray of shape (n_patients, n_features)."""
+        check_is_fitted(self)
+        columns = self.feature_names_in_.tolist()
+        check_cohort(X, columns)
+        return self.encoder_.transform(X[columns])
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the encoded features; `input_features` is ignored."""
+        check_is_fitted(self)
+        return self.encoder_.get_feature_names_out()

@@ -1,0 +1,1 @@
+"""Honest comparison of prognostic models: splits, statistics, calibration, report."""
