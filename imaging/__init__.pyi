@@ -1,6 +1,9 @@
 from .atlases import Atlas, atlas_names, load_atlas, region_load
 from .errors import AtlasError, ImageError, ImagingError
+from .intensity import rescale_intensity
+from .mosaics import SliceMosaic
 from .volumes import (
+    Grid,
     is_picture,
     open_image,
     read_mask,

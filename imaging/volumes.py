@@ -8,6 +8,7 @@ functions is the nibabel image; 2-D pictures are NumPy arrays with row 0 at the 
 import os
 import tempfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +19,7 @@ from .errors import ImageError
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 __all__ = [
+    "Grid",
     "as_picture",
     "is_picture",
     "open_image",
@@ -30,6 +32,56 @@ __all__ = [
     "voxel_volume_ml",
     "write_image",
 ]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: shape and affine, without the voxels. Small, hashable, picklable.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rows : tuple of tuple of float, default=None
+        The affine; None for a picture, which lies nowhere.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> print(Grid.of(nib.Nifti1Image(np.zeros((4, 5, 6)), np.diag([2, 2, 2, 1]))))
+    a grid of 4 x 5 x 6 voxels of 2 x 2 x 2 mm from (0, 0, 0)
+    """
+
+    shape: tuple
+    rows: tuple | None = None
+
+    @classmethod
+    def of(cls, image):
+        """The grid of an image, or of the path of one."""
+        image = open_image(image)
+        return cls(image.shape[:3], tuple(map(tuple, np.asarray(image.affine).tolist())))
+
+    @property
+    def affine(self):
+        """The affine, shape (4, 4); None for a picture."""
+        return None if self.rows is None else np.array(self.rows)
+
+    def image(self):
+        """An image of zeros on this grid, which takes no memory for them."""
+        return nib.Nifti1Image(np.broadcast_to(np.uint8(0), self.shape), self.affine)
+
+    def matches(self, other):
+        """Whether another grid is the same, to within rounding of its header."""
+        if self.rows is None or other.rows is None:
+            return self == other
+        return same_grid(self, other)
+
+    def __str__(self):
+        if self.rows is None:
+            return f"a picture of {self.shape[0]} x {self.shape[1]} pixels"
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
+        voxels, size = (" x ".join(f"{n:.4g}" for n in row) for row in (self.shape, spacing))
+        origin = ", ".join(f"{n:.4g}" for n in self.affine[:3, 3])
+        return f"a grid of {voxels} voxels of {size} mm from ({origin})"
 
 
 def open_image(source):
@@ -216,7 +268,8 @@ def to_grid(image, grid, *, interpolation="linear"):
 
     Parameters
     ----------
-    image, grid : nibabel spatial image
+    image : nibabel spatial image
+    grid : nibabel spatial image or Grid
     interpolation : {"linear", "continuous", "nearest"}, default="linear"
         "nearest" for masks and labels.
 
@@ -258,12 +311,10 @@ def restore_grid(image, original, *, interpolation="linear"):
         Shape and affine of `original`.
     """
     original = open_image(original)
-    shape = original.shape[:3]
     codes = nib.io_orientation(original.affine)
     back = nib.orientations.ornt_transform(nib.io_orientation(image.affine), codes)
     turned = image.as_reoriented(back)
-    target = nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), original.affine)
-    restored = to_grid(turned, target, interpolation=interpolation)
+    restored = to_grid(turned, Grid.of(original), interpolation=interpolation)
     return nib.Nifti1Image(np.asanyarray(restored.dataobj), original.affine)
 
 

@@ -1,0 +1,6 @@
+from .cohorts.simulated import make_stroke_cohort
+from .features.lesion_size import LesionSize
+from .features.region_load import RegionLoad
+from .columns import tabular_encoder
+from .errors import CohortError, DownloadError, PrognosisError
+from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor

@@ -1,0 +1,89 @@
+"""Where and how arithmetic runs: device, precision, threads, and a random state of one's own."""
+
+import threading
+from contextlib import contextmanager
+
+import torch
+
+_TRAINING = threading.RLock()
+
+__all__ = ["autocast", "private_torch_state", "resolve_device", "resolve_precision"]
+
+
+def resolve_device(device="auto"):
+    """The torch device for "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1", "mps".
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not present.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f'device must be "auto", "cpu", "cuda" or "cuda:N", got {device!r}'
+        ) from error
+    present = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }.get(resolved.type, lambda: True)
+    if not present():
+        raise ValueError(f'device {device!r} is not present on this machine; use device="auto"')
+    return resolved
+
+
+def resolve_precision(precision, device):
+    """Whether to compute in bfloat16 where it is safe ("bf16") or in float32 throughout.
+
+    "auto" takes bfloat16 on GPUs that have it and on processors with bfloat16 instructions, where
+    it was measured to be about twice as fast as float32 (`benchmarks/training_speed.py`).
+
+    Returns
+    -------
+    bool
+    """
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and any(
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+def autocast(device, enabled):
+    """torch.autocast to bfloat16, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def private_torch_state(seed=None, n_threads=None):
+    """Run with torch's random state and thread count set, and give both back unchanged.
+
+    A fixed thread count is what makes results independent of how many jobs run beside this one:
+    sums are then always split in the same way. One training at a time per process, since torch's
+    random state is one per process.
+
+    Parameters
+    ----------
+    seed : int, default=None
+        None leaves the random state alone.
+    n_threads : int, default=None
+        CPU threads; None leaves them alone.
+    """
+    with _TRAINING, torch.random.fork_rng(enabled=seed is not None):
+        threads_before = torch.get_num_threads()
+        if seed is not None:
+            torch.manual_seed(seed)
+        if n_threads is not None and n_threads != threads_before:
+            torch.set_num_threads(n_threads)
+        try:
+            with torch.backends.cudnn.flags(benchmark=False, deterministic=True):
+                yield
+        finally:
+            if torch.get_num_threads() != threads_before:
+                torch.set_num_threads(threads_before)

@@ -1,0 +1,312 @@
+"""2-D summaries of a volume that a 2-D network can read, and the way back to the volume.
+
+A `SliceMosaic` stitches cross-sections into one picture; `unstitch` puts a picture of the same
+layout (a saliency map, say) back into the volume it came from.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import nibabel as nib
+import numpy as np
+
+from .errors import ImageError
+from .volumes import restore_grid
+
+PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+__all__ = ["SliceMosaic", "resize_picture", "resizing_matrix"]
+
+
+@dataclass(frozen=True)
+class SliceMosaic:
+    """Cross-sections of a volume, stitched row by row into one picture.
+
+    Axial and coronal tiles show the patient's left on the left, sagittal tiles the front on the
+    right; up is anterior in axial tiles and superior in the others. Slices count in the canonical
+    orientation (RAS+), from 0 at the most inferior, posterior or left slice, whatever the
+    orientation on disk. A tile whose slice lies outside the volume is black.
+
+    Parameters
+    ----------
+    plane : {"axial", "coronal", "sagittal"} or tuple of these, default="axial"
+        Several planes are stacked from top to bottom, each with `rows` x `columns` tiles.
+    rows, columns : int, default=4
+    first_slice : int, default=None
+        Index of the first slice. None centres the slices in the volume.
+    slice_step : int, default=None
+        Voxels from one slice to the next. None spreads the slices evenly over the volume (or, with
+        `first_slice`, over what lies above it).
+    size : int, (height, width) or None, default=None
+        Size of the picture in pixels. Tiles are resized one by one, with square pixels in mm, by
+        area averages when they shrink and linearly when they grow, and centred. None keeps one
+        pixel per voxel; then `unstitch` inverts `stitch` exactly on the slices shown.
+
+    References
+    ----------
+    Roohani et al. 2018, "Deep learning on stitched cross-sections of MRI", arXiv 1811.10520.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> volume = np.random.default_rng(0).random((10, 12, 8)).astype("float32")
+    >>> image = nib.Nifti1Image(volume, np.eye(4))
+    >>> mosaic = SliceMosaic(rows=2, columns=4, first_slice=0, slice_step=1)
+    >>> picture = mosaic.stitch(image)
+    >>> picture.shape
+    (24, 40)
+    >>> np.array_equal(mosaic.unstitch(picture, image).get_fdata(), volume)
+    True
+    """
+
+    plane: str | tuple = "axial"
+    rows: int = 4
+    columns: int = 4
+    first_slice: int | None = None
+    slice_step: int | None = None
+    size: int | tuple | None = None
+
+    def __post_init__(self):
+        planes = (self.plane,) if isinstance(self.plane, str) else tuple(self.plane)
+        unknown = [plane for plane in planes if plane not in PLANES]
+        if unknown or not planes:
+            raise ValueError(f"plane must be among {sorted(PLANES)}, got {self.plane!r}")
+        for name in ("rows", "columns"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.slice_step is not None and self.slice_step < 1:
+            raise ValueError(f"slice_step must be at least 1 voxel, got {self.slice_step!r}")
+        size = (self.size, self.size) if isinstance(self.size, (int, np.integer)) else self.size
+        object.__setattr__(self, "plane", planes)
+        object.__setattr__(self, "size", None if size is None else tuple(int(n) for n in size))
+        if size is not None:
+            tile_height = self.size[0] // (self.rows * len(planes))
+            if min(tile_height, self.size[1] // self.columns) < 4:
+                raise ValueError(
+                    f"size {self.size} leaves less than 4 pixels for each of {self.rows} x "
+                    f"{self.columns} tiles; enlarge size or show fewer tiles"
+                )
+
+    @property
+    def tiles(self):
+        """Number of tiles down and across the whole picture."""
+        return self.rows * len(self.plane), self.columns
+
+    def slice_indices(self, n_slices):
+        """Canonical voxel indices of the tiles of one plane, in reading order.
+
+        Parameters
+        ----------
+        n_slices : int
+            Slices of the volume along the axis of the plane.
+
+        Returns
+        -------
+        ndarray of int, shape (rows * columns,)
+            Indices outside 0 ... n_slices - 1 are black tiles.
+        """
+        count = self.rows * self.columns
+        first, step = self.first_slice, self.slice_step
+        if step is None:
+            start = 0 if first is None else first
+            return start + ((np.arange(count) + 0.5) * (n_slices - start) / count).astype(int)
+        if first is None:
+            first = (n_slices - 1 - (count - 1) * step) // 2
+        return first + step * np.arange(count)
+
+    def stitch(self, image):
+        """Stitch the slices of a volume.
+
+        Parameters
+        ----------
+        image : nibabel spatial image, 3-D
+
+        Returns
+        -------
+        ndarray of shape (height, width), float32
+        """
+        canonical = nib.as_closest_canonical(image)
+        data = np.asanyarray(canonical.dataobj)
+        layout = self._layout(canonical)
+        picture = np.zeros(layout.shape, np.float32)
+        for tile in layout.tiles:
+            section = _section(data, tile.axis, tile.index).T[::-1]
+            picture[tile.place] = tile.down @ section.astype(np.float32) @ tile.across.T
+        return picture
+
+    def unstitch(self, picture, grid):
+        """Put a picture of this layout back into a volume: values are interpolated.
+
+        Parameters
+        ----------
+        picture : ndarray of shape (height, width)
+        grid : nibabel spatial image
+            The volume that was stitched, or any image on the same grid; only its shape and affine
+            are used.
+
+        Returns
+        -------
+        nibabel.Nifti1Image
+            On the grid of `grid`, float32; voxels that no tile shows are zero, voxels that several
+            planes show get the mean.
+        """
+        return self._put_back(
+            picture, grid, lambda matrix: resizing_matrix(matrix.shape[0], matrix.shape[1])
+        )
+
+    def unstitch_attribution(self, picture, grid):
+        """Put an attribution back into a volume: each pixel's share goes to the voxels it averaged.
+
+        The adjoint of `stitch`: the sum over voxels equals the sum over the tiles' pixels, and the
+        gradient with respect to the mosaic becomes the gradient with respect to the volume.
+        Parameters and result as `unstitch`; voxels that several planes show get the sum.
+        """
+        return self._put_back(picture, grid, np.transpose, average=False)
+
+    def coverage(self, grid):
+        """The mask of voxels that some tile shows, as a uint8 image on the grid of `grid`."""
+        shown = self._put_back(None, grid, None)
+        return nib.Nifti1Image((np.asanyarray(shown.dataobj) > 0).astype(np.uint8), shown.affine)
+
+    def _put_back(self, picture, grid, invert, average=True):
+        canonical = nib.as_closest_canonical(
+            nib.Nifti1Image(np.broadcast_to(np.float32(0), grid.shape[:3]), grid.affine)
+        )
+        layout = self._layout(canonical)
+        if picture is not None and np.shape(picture) != layout.shape:
+            raise ImageError(
+                f"the picture has shape {np.shape(picture)} where this mosaic of a "
+                f"{canonical.shape} volume has {layout.shape}; give a picture of the same mosaic"
+            )
+        total = np.zeros(canonical.shape, np.float32)
+        count = np.zeros(canonical.shape, np.float32)
+        for tile in layout.tiles:
+            target = _section(total, tile.axis, tile.index).T[::-1]
+            if picture is not None:
+                content = np.asarray(picture, np.float32)[tile.place]
+                target += invert(tile.down) @ content @ invert(tile.across).T
+            _section(count, tile.axis, tile.index)[...] += 1
+        if picture is None:
+            total = count
+        elif average:
+            total /= np.maximum(count, 1)
+        return restore_grid(nib.Nifti1Image(total, canonical.affine), grid)
+
+    def _layout(self, canonical):
+        spacing = tuple(np.round(np.linalg.norm(canonical.affine[:3, :3], axis=0), 4).tolist())
+        return _layout(self, tuple(int(n) for n in canonical.shape[:3]), spacing)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    axis: int
+    index: int
+    place: tuple
+    down: np.ndarray
+    across: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Layout:
+    shape: tuple
+    tiles: tuple
+
+
+@lru_cache(maxsize=64)
+def _layout(mosaic, shape, spacing):
+    """Where each slice goes and by which matrices its rows and columns are resized."""
+    axes = [PLANES[plane] for plane in mosaic.plane]
+    sections = {axis: [n for n in range(3) if n != axis] for axis in axes}
+    if mosaic.size is None:
+        tile_height = max(shape[up] for _, up in sections.values())
+        tile_width = max(shape[right] for right, _ in sections.values())
+        height, width = tile_height * mosaic.tiles[0], tile_width * mosaic.tiles[1]
+    else:
+        height, width = mosaic.size
+        tile_height, tile_width = height // mosaic.tiles[0], width // mosaic.tiles[1]
+    tiles = []
+    for block, axis in enumerate(axes):
+        right, up = sections[axis]
+        if mosaic.size is None:
+            content_height, content_width = shape[up], shape[right]
+        else:
+            extent_up, extent_right = shape[up] * spacing[up], shape[right] * spacing[right]
+            scale = min(tile_height / extent_up, tile_width / extent_right)
+            content_height = min(tile_height, max(1, round(extent_up * scale)))
+            content_width = min(tile_width, max(1, round(extent_right * scale)))
+        down = resizing_matrix(shape[up], content_height)
+        across = resizing_matrix(shape[right], content_width)
+        for number, index in enumerate(mosaic.slice_indices(shape[axis])):
+            if not 0 <= index < shape[axis]:
+                continue
+            row, column = divmod(number, mosaic.columns)
+            top = (block * mosaic.rows + row) * tile_height + (tile_height - content_height) // 2
+            left = column * tile_width + (tile_width - content_width) // 2
+            place = (slice(top, top + content_height), slice(left, left + content_width))
+            tiles.append(_Tile(axis, int(index), place, down, across))
+    if not tiles:
+        raise ImageError(
+            f"no slice of the mosaic lies inside a volume of {shape} voxels; "
+            f"change first_slice ({mosaic.first_slice}) or slice_step ({mosaic.slice_step})"
+        )
+    return _Layout((height, width), tuple(tiles))
+
+
+def _section(data, axis, index):
+    return data[(slice(None),) * axis + (index,)]
+
+
+@lru_cache(maxsize=256)
+def resizing_matrix(n_in, n_out):
+    """The matrix that resizes `n_in` samples to `n_out`; its rows sum to one.
+
+    Shrinking takes area averages (nothing is skipped, so nothing aliases), growing interpolates
+    linearly between pixel centres.
+
+    Returns
+    -------
+    ndarray of shape (n_out, n_in), float32, read-only
+
+    Examples
+    --------
+    >>> resizing_matrix(4, 2)
+    array([[0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0.5, 0.5]], dtype=float32)
+    """
+    matrix = np.zeros((n_out, n_in))
+    if n_out <= n_in:
+        edges = np.arange(n_out + 1) * n_in / n_out
+        for i in range(n_out):
+            cells = np.arange(n_in)
+            overlap = np.minimum(cells + 1, edges[i + 1]) - np.maximum(cells, edges[i])
+            matrix[i] = np.clip(overlap, 0, None)
+    else:
+        centres = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
+        low = np.minimum(centres.astype(int), max(n_in - 2, 0))
+        matrix[np.arange(n_out), low] += 1 - (centres - low)
+        matrix[np.arange(n_out), np.minimum(low + 1, n_in - 1)] += centres - low
+    matrix = (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def resize_picture(picture, size):
+    """Resize a 2-D picture to fit into `size`, keeping its proportions (no padding).
+
+    Parameters
+    ----------
+    picture : ndarray of shape (rows, columns)
+    size : (height, width)
+        The largest height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of float32
+    """
+    scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    height, width = (max(1, round(n * scale)) for n in picture.shape)
+    down, across = (
+        resizing_matrix(picture.shape[0], height),
+        resizing_matrix(picture.shape[1], width),
+    )
+    return down @ np.asarray(picture, np.float32) @ across.T

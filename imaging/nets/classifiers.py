@@ -1,0 +1,162 @@
+"""Encoders that turn an image into a feature vector, and the head that adds tabular values.
+
+Every encoder has `n_features`, so that heads, embeddings and fusion need not know which it is.
+"""
+
+import torch
+from torch import nn
+
+from ..errors import ImageError
+from . import ARCHITECTURES
+
+__all__ = ["ImageTabularNet", "LightweightEncoder", "build_encoder"]
+
+
+class LightweightEncoder(nn.Module):
+    """Up to six steps of (valid convolution of width 3, ReLU, max-pooling by 2), then flattened.
+
+    Flattening keeps where things are, which global pooling would lose: in a mosaic, position is
+    anatomy. Steps that the picture is too small for are left out, so a 256 x 256 picture has six
+    (2048 features) and a 96 x 256 one five (1536).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width (and depth) of the images, in pixels.
+    in_channels : int, default=1
+    channels : tuple of int, default=(16, 32, 64, 128, 256, 512)
+
+    References
+    ----------
+    White et al. 2024, NeuroImage: Clinical 43:103638 ("Lightweight" network).
+
+    Examples
+    --------
+    >>> LightweightEncoder((256, 256)).n_features
+    2048
+    """
+
+    def __init__(self, shape, in_channels=1, channels=(16, 32, 64, 128, 256, 512)):
+        super().__init__()
+        convolution, pooling = {
+            2: (nn.Conv2d, nn.MaxPool2d),
+            3: (nn.Conv3d, nn.MaxPool3d),
+        }[len(shape)]
+        steps, shape = [], tuple(shape)
+        for width in channels:
+            smaller = tuple((n - 2) // 2 for n in shape)
+            if min(smaller) < 1:
+                break
+            steps += [convolution(in_channels, width, 3), nn.ReLU(), pooling(2)]
+            shape, in_channels = smaller, width
+        if not steps:
+            raise ImageError(f"an image of {shape} pixels is too small for a convolutional network")
+        self.steps = nn.Sequential(*steps)
+        self.n_features = in_channels * int(torch.tensor(shape).prod())
+        for step in steps:
+            if isinstance(step, convolution):
+                nn.init.kaiming_normal_(step.weight, nonlinearity="relu")
+                nn.init.zeros_(step.bias)
+
+    def forward(self, image):
+        return self.steps(image).flatten(1)
+
+
+class _PooledResNet(nn.Module):
+    """A MONAI ResNet without its classification layer: globally pooled features."""
+
+    def __init__(self, depth, spatial_dims, in_channels):
+        super().__init__()
+        from monai.networks.nets.resnet import ResNet
+
+        block, layers = {
+            10: ("basic", [1, 1, 1, 1]),
+            18: ("basic", [2, 2, 2, 2]),
+            34: ("basic", [3, 4, 6, 3]),
+            50: ("bottleneck", [3, 4, 6, 3]),
+            101: ("bottleneck", [3, 4, 23, 3]),
+        }[depth]
+        self.body = ResNet(
+            block,
+            layers,
+            [64, 128, 256, 512],
+            spatial_dims=spatial_dims,
+            n_input_channels=in_channels,
+            conv1_t_size=7,
+            conv1_t_stride=2,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+        self.n_features = 512 * (4 if block == "bottleneck" else 1)
+
+    def forward(self, image):
+        return self.body(image)
+
+
+def build_encoder(architecture, shape, in_channels=1):
+    """Build an image encoder by name.
+
+    Parameters
+    ----------
+    architecture : {"lightweight", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
+    shape : tuple of int
+        Spatial shape of the images: 2-D or 3-D.
+    in_channels : int, default=1
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps (batch, in_channels, *shape) to (batch, n_features).
+    """
+    if architecture == "lightweight":
+        return LightweightEncoder(shape, in_channels)
+    if architecture in ARCHITECTURES:
+        return _PooledResNet(int(architecture.removeprefix("resnet")), len(shape), in_channels)
+    raise ValueError(f"architecture must be among {ARCHITECTURES}, got {architecture!r}")
+
+
+class ImageTabularNet(nn.Module):
+    """Image features and tabular values side by side, a hidden layer, an output layer.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module or None
+        With `n_features`; None for a network on tabular values alone.
+    n_tabular : int
+        Number of tabular values, 0 for none.
+    n_outputs : int
+    n_hidden : int, default=128
+    dropout : float, default=0.5
+        Applied before and after the hidden layer.
+    reference : (Tensor, float), default=None
+        Mean image and standard deviation of the training set, taken off every image first: what
+        is left is how a patient differs from the others. The scaling is part of the network, so
+        that gradients and augmentation refer to the image itself.
+    """
+
+    def __init__(self, encoder, n_tabular, n_outputs, n_hidden=128, dropout=0.5, reference=None):
+        super().__init__()
+        self.encoder = encoder
+        mean, scale = (0.0, 1.0) if reference is None else reference
+        self.register_buffer("image_mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("image_scale", torch.as_tensor(scale, dtype=torch.float32))
+        n_inputs = n_tabular
+        if encoder is not None:
+            self.reduce = nn.Sequential(
+                nn.Dropout(dropout), nn.Linear(encoder.n_features, n_hidden), nn.ReLU()
+            )
+            n_inputs += n_hidden
+        else:
+            self.reduce = nn.Sequential(nn.Linear(n_tabular, n_hidden), nn.ReLU())
+            n_inputs = n_hidden
+        self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_inputs, n_outputs))
+
+    def embed(self, image=None, tabular=None):
+        """The penultimate features, shape (batch, n_hidden [+ n_tabular])."""
+        if self.encoder is None:
+            return self.reduce(tabular)
+        features = self.reduce(self.encoder((image - self.image_mean) / self.image_scale))
+        return features if tabular is None else torch.cat([features, tabular], dim=1)
+
+    def forward(self, image=None, tabular=None):
+        return self.output(self.embed(image, tabular))

@@ -1,0 +1,1 @@
+"""Estimators that read images: each a Classifier and a Regressor on the same base."""

@@ -1,0 +1,401 @@
+"""What every image estimator shares: checking a cohort, training networks, predicting from them.
+
+A subclass says how a cell of an image column becomes an array and what may be changed at random in
+training; everything else is here once. Parameters are dataclass fields, so that a class adds its
+own to those it inherits and `__init__` only stores them.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from ..columns import check_cohort, tabular_encoder
+from ..errors import CohortError
+
+__all__ = ["ImageClassifier", "ImageEstimator", "ImageRegressor"]
+
+INFERENCE_BATCH = 64
+
+
+@dataclass(eq=False, repr=False)
+class ImageEstimator(BaseEstimator):
+    """Base of the classifiers and regressors on images and tabular values.
+
+    A subclass defines `_read_images(X)` (an array and the grid of its voxels for every patient),
+    `_encoder(shape)` and `_augmentation()`.
+    """
+
+    image: str | None = None
+    tabular: list | None = None
+    _: KW_ONLY
+    patient: str | None = None
+    epochs: int = 40
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    dropout: float = 0.5
+    augment: bool = True
+    validation_fraction: float = 0.0
+    patience: int | None = None
+    n_seeds: int = 1
+    n_jobs: int | None = None
+    n_threads: int = 1
+    precision: str = "auto"
+    device: str = "auto"
+    memory: object = None
+    random_state: object = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar = {
+        "image": [str, None],
+        "tabular": ["array-like", None],
+        "patient": [str, None],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "augment": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "n_threads": [Interval(Integral, 1, None, closed="left")],
+        "precision": [StrOptions({"auto", "float32", "bf16"})],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def embed(self, X):
+        """Penultimate features of the first network, for conventional learners.
+
+        Parameters
+        ----------
+        X : DataFrame, or array-like when no column is declared
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_patients, n_features)
+        """
+        return self._apply(X, method="embed")[0]
+
+    # ------------------------------------------------------------------ fitting
+
+    def _fit(self, X, y, sample_weight, loss, n_outputs):
+        """Train the networks; `y` is encoded already (class indices or scaled values)."""
+        random_state = check_random_state(self.random_state)
+        weights = self._patient_weights(X, y, sample_weight)
+        # A patient of weight zero is no patient.
+        rows = np.flatnonzero(weights > 0)
+        inputs = self._inputs(X, fitting=True)
+        inputs = {name: values[rows] for name, values in inputs.items()}
+        y, weights = y[rows], weights[rows]
+        patients = np.asarray(X[self.patient])[rows] if self.patient is not None else rows
+        train, validation = self._inner_split(y, patients, random_state)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_seeds)
+        trained = Parallel(n_jobs=self.n_jobs)(
+            delayed(_train)(self, inputs, y, weights, train, validation, loss, n_outputs, int(seed))
+            for seed in seeds
+        )
+        self.networks_ = [network for network, _ in trained]
+        self.history_ = [history for _, history in trained]
+        return self
+
+    def _patient_weights(self, X, y, sample_weight):
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if not weights.any():
+            raise ValueError("sample_weight is zero for every row; give a positive value")
+        return weights
+
+    def _inputs(self, X, *, fitting=False):
+        """Arrays by name of the network's arguments, learning what the encoding needs."""
+        if not self._declared():
+            if not fitting:
+                X = validate_data(self, X, reset=False, dtype=np.float64)
+            if fitting:
+                self.encoder_ = StandardScaler().fit(X)
+            return {"tabular": self.encoder_.transform(X)}
+        inputs = {}
+        if self.image is not None:
+            arrays, grids = self._read_images(X)
+            if fitting:
+                self.grid_ = grids[0]
+            self._check_grids(X, grids)
+            inputs["image"] = np.stack(arrays)[:, None]
+            if fitting:
+                self.image_shape_ = inputs["image"].shape[1:]
+        if self.tabular is not None:
+            if fitting:
+                self.encoder_ = tabular_encoder(X, self.tabular).fit(X)
+            inputs["tabular"] = self.encoder_.transform(X).astype(np.float32)
+        return inputs
+
+    def _check_grids(self, X, grids):
+        for row, grid in zip(X.index, grids, strict=True):
+            if not self.grid_.matches(grid):
+                raise CohortError(
+                    f"row {row!r}, column {self.image!r}: found {grid}, but the first image in "
+                    f"training has {self.grid_}; bring all images to one grid first, or, if they "
+                    "are registered already, set the parameter grid to the one they should have"
+                )
+
+    def _declared(self):
+        return self.image is not None or self.tabular is not None
+
+    def _columns(self):
+        named = [self.image, self.patient, *(self.tabular if self.tabular is not None else [])]
+        return [name for name in named if name is not None]
+
+    def _check_X_y(self, X, y, *, numeric):
+        """Validate both and remember the columns; returns X and a 1-D y."""
+        self._validate_params()
+        if not self._declared():
+            return validate_data(self, X, y, dtype=np.float64, y_numeric=numeric)
+        check_cohort(X, self._columns())
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        if len(X) != len(y):
+            raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
+        if (
+            isinstance(y, pd.Series)
+            and not y.index.equals(X.index)
+            and set(y.index) == set(X.index)
+        ):
+            raise CohortError("y has X's patients in another order; use y.loc[X.index]")
+        missing = pd.isna(y)
+        if np.any(missing):
+            row = X.index[np.flatnonzero(missing)[0]]
+            raise CohortError(
+                f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
+                "drop them first: X, y = X[y.notna()], y.dropna()"
+            )
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        return X, column_or_1d(y, warn=True)
+
+    def _check_X(self, X):
+        check_is_fitted(self, "networks_")
+        if self._declared():
+            check_cohort(X, self._columns())
+        return X
+
+    def _inner_split(self, y, patients, random_state):
+        """Row positions for training and for early stopping, never one patient in both."""
+        everyone = np.arange(len(y))
+        if not self.validation_fraction:
+            return everyone, None
+        ids, first = np.unique(patients, return_index=True)
+        labels = y[first] if self._stratified() else np.zeros(len(ids), int)
+        split = StratifiedShuffleSplit(
+            1, test_size=self.validation_fraction, random_state=random_state.randint(2**31 - 1)
+        )
+        try:
+            _, held_out = next(split.split(ids, labels))
+        except ValueError:
+            # Too few patients of some class to set any aside: train on all, stop at the last epoch.
+            return everyone, None
+        chosen = np.isin(patients, ids[held_out])
+        return everyone[~chosen], everyone[chosen]
+
+    # --------------------------------------------------------------- predicting
+
+    def _apply(self, X, method="forward"):
+        """Outputs of every network, shape (n_seeds, n_patients, n_outputs)."""
+        import torch
+
+        from imaging.learning.engine import apply_network
+
+        self._check_X(X)
+        inputs = {name: torch.from_numpy(a) for name, a in self._inputs(X).items()}
+        return np.stack(
+            [
+                apply_network(
+                    network,
+                    inputs,
+                    method=method,
+                    batch_size=INFERENCE_BATCH,
+                    device=self.device,
+                    n_threads=self.n_threads,
+                )
+                for network in self.networks_
+            ]
+        )
+
+    def _new_network(self, inputs, n_outputs):
+        """A new network for these inputs; the torch random state is the caller's."""
+        import torch
+
+        from imaging.nets.classifiers import ImageTabularNet
+
+        encoder, reference = None, None
+        if "image" in inputs:
+            images = inputs["image"]
+            encoder = self._encoder(images.shape[1:])
+            mean = images.mean(axis=0)
+            spread = float(np.sqrt(np.mean([(image - mean).var() for image in images])))
+            reference = (torch.from_numpy(mean), max(spread, 1e-6))
+        n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
+        network = ImageTabularNet(
+            encoder, n_tabular, n_outputs, dropout=self.dropout, reference=reference
+        )
+        return network.double() if encoder is None else network
+
+
+@dataclass(eq=False, repr=False)
+class ImageClassifier(ClassifierMixin, ImageEstimator):
+    """Classification of patients: class probabilities are averaged over the networks."""
+
+    class_weight: object = None
+
+    _parameter_constraints: ClassVar = {
+        **ImageEstimator._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on a cohort.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_patients, n_columns), or array-like when no column is declared
+            One row per patient, with the declared columns; others are ignored. Never changed.
+        y : array-like of shape (n_patients,)
+            Class labels, numbers or strings.
+        sample_weight : array-like of shape (n_patients,), default=None
+            Zero leaves a patient out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        CohortError
+            If a row or column of X cannot be used; the message names it and the remedy.
+        ValueError
+            If a parameter is out of range or y holds one class only.
+        """
+        from imaging.learning.losses import cross_entropy
+
+        X, y = self._check_X_y(X, y, numeric=False)
+        check_classification_targets(y)
+        encoder = LabelEncoder().fit(y)
+        if len(encoder.classes_) < 2:
+            raise ValueError(
+                f"y holds only one class, {encoder.classes_[0]!r}; a classifier needs at least two "
+                "(use stratified folds)"
+            )
+        self.classes_ = encoder.classes_
+        return self._fit(X, encoder.transform(y), sample_weight, cross_entropy, len(self.classes_))
+
+    def predict_proba(self, X):
+        """Class probabilities, shape (n_patients, n_classes), in the order of `classes_`."""
+        from scipy.special import softmax
+
+        return softmax(self._apply(X).astype(np.float64), axis=2).mean(axis=0)
+
+    def predict(self, X):
+        """The most probable class of every patient, shape (n_patients,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _patient_weights(self, X, y, sample_weight):
+        given = super()._patient_weights(X, y, sample_weight)
+        weights = self.class_weight
+        if weights is None:
+            return given
+        if isinstance(weights, dict):
+            index = {label: n for n, label in enumerate(self.classes_.tolist())}
+            unknown = [label for label in weights if label not in index]
+            if unknown:
+                raise ValueError(f"class_weight names {unknown}; the classes are {list(index)}")
+            weights = {index[label]: weight for label, weight in weights.items()}
+        return given * compute_sample_weight(weights, y)
+
+    def _stratified(self):
+        return True
+
+
+@dataclass(eq=False, repr=False)
+class ImageRegressor(RegressorMixin, ImageEstimator):
+    """Regression of a numeric outcome: predictions are averaged over the networks."""
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on a cohort; parameters and errors as in the classifier, `y` numeric."""
+        from imaging.learning.losses import squared_error
+
+        X, y = self._check_X_y(X, y, numeric=True)
+        y = np.asarray(y, dtype=np.float64)
+        if not np.isfinite(y).all():
+            raise ValueError("y holds infinite values; correct or drop these patients")
+        weights = self._patient_weights(X, y, sample_weight)
+        self.target_mean_ = float(np.average(y, weights=weights))
+        spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))
+        self.target_scale_ = float(spread) or 1.0
+        scaled = (y - self.target_mean_) / self.target_scale_
+        return self._fit(X, scaled, sample_weight, squared_error, 1)
+
+    def predict(self, X):
+        """The predicted outcome of every patient, shape (n_patients,)."""
+        outputs = self._apply(X)[:, :, 0].astype(np.float64)
+        return outputs.mean(axis=0) * self.target_scale_ + self.target_mean_
+
+    def _stratified(self):
+        return False
+
+
+def _train(estimator, inputs, y, weights, train, validation, loss, n_outputs, seed):
+    """Train one network; module-level, so that joblib can send it to another process."""
+    import torch
+
+    from imaging.learning.batches import Samples
+    from imaging.learning.engine import train_network
+
+    double = "image" not in inputs
+    real = torch.float64 if double else torch.float32
+    targets = torch.from_numpy(y)
+    if targets.is_floating_point():
+        targets = targets.to(real)
+    everything = Samples(
+        {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in inputs.items()},
+        targets,
+        torch.from_numpy(weights / weights[train].mean()).to(real),
+    )
+    in_training = {name: a[train] for name, a in inputs.items()}
+    return train_network(
+        lambda: estimator._new_network(in_training, n_outputs),
+        everything.take(torch.from_numpy(train)),
+        validation=None if validation is None else everything.take(torch.from_numpy(validation)),
+        loss=loss,
+        augment=estimator._augmentation(),
+        epochs=estimator.epochs,
+        batch_size=estimator.batch_size,
+        learning_rate=estimator.learning_rate,
+        weight_decay=estimator.weight_decay,
+        patience=estimator.patience,
+        device=estimator.device,
+        precision="float32" if double else estimator.precision,
+        n_threads=estimator.n_threads,
+        seed=seed,
+        verbose=estimator.verbose,
+        label=type(estimator).__name__,
+    )

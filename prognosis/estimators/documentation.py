@@ -1,0 +1,104 @@
+"""One wording for the parameters that all image estimators share.
+
+`documented` puts these texts into a class docstring where it says ``{training}`` and so on.
+"""
+
+import inspect
+
+__all__ = ["documented"]
+
+_BLOCKS = {
+    "tabular": """
+        tabular : list of str, default=None
+            Columns whose values join the image features before the last layer; they are imputed,
+            encoded and scaled inside `fit` (see `prognosis.columns.tabular_encoder`).
+    """,
+    "mosaic": """
+        plane : {"axial", "coronal", "sagittal"} or tuple of these, default="axial"
+        rows, columns : int, default=4
+            Tiles of the mosaic, for each plane. Ignored for 2-D pictures, like the next parameter.
+        first_slice, slice_step : int, default=None
+            In voxels of the canonical (RAS+) image; None spreads the slices evenly (see
+            `imaging.SliceMosaic`).
+        mosaic_size : int, (height, width) or None, default=192
+            Pixels of the picture the network sees; a 2-D picture is resized to fit into it.
+        grid : None, "mni152", path, nibabel image or Grid, default=None
+            Resample every scan to the voxels of this image first, through world coordinates (it
+            does not register). None requires that all scans have one grid already. "mni152" is the
+            template inside nilearn at 2 mm.
+        allow_empty : bool, default=False
+            Accept volumes that are zero everywhere: set it for lesion masks, not for scans.
+        architecture : {"lightweight", "resnet10", "resnet18", "resnet34", "resnet50", \
+"resnet101"}, default="lightweight"
+            Trained from scratch.
+        flip_left_right : bool, default=False
+            Also mirror training images. Off, since after a stroke the side matters.
+    """,
+    "mosaic_fitted": """
+        grid_ : Grid
+            Of the training images.
+        mosaic_ : SliceMosaic
+            The layout of the tiles, to put saliency maps back into the brain.
+    """,
+    "training": """
+        patient : str, default=None
+            Column that names the patient, when a patient has several rows; the inner split then
+            keeps them together. Split your own folds by it, too.
+        epochs : int, default=40
+        batch_size : int, default=16
+        learning_rate : float, default=1e-3
+            Of AdamW, with one epoch of warm-up, then a cosine schedule over `epochs`.
+        weight_decay : float, default=1e-2
+        dropout : float, default=0.5
+            Before and after the hidden layer.
+        augment : bool, default=True
+            Turn, shift, scale and brighten training images a little at random.
+        validation_fraction : float, default=0
+            Fraction of the training patients set aside to keep the network of the best epoch and
+            to stop early. 0 trains on everybody for all epochs, which suits small cohorts.
+        patience : int, default=None
+            With a validation set: epochs without improvement before training stops.
+        n_seeds : int, default=1
+            Networks trained from different seeds, whose predictions are averaged.
+        n_jobs : int, default=None
+            Threads that read images, and processes that train seeds.
+        n_threads : int, default=1
+            CPU threads of one training. Fixed, so that results do not depend on `n_jobs`; run
+            folds in parallel before you raise it.
+        precision : {"auto", "float32", "bf16"}, default="auto"
+            "auto" trains in bfloat16 where the hardware has it; predictions are always float32.
+        device : str, default="auto"
+            "auto" uses a GPU when there is one. A model fitted there unpickles anywhere.
+        memory : None, str or joblib.Memory, default=None
+            Folder that keeps the prepared images, so that the next `fit` need not read the scans.
+        random_state : int, RandomState instance or None, default=None
+        verbose : int, default=0
+            1 shows a progress bar on stderr.
+    """,
+    "class_weight": """
+        class_weight : dict, "balanced" or None, default=None
+            Weights of the classes in the loss. "balanced" helps the rarer class; probabilities
+            are then no longer those of the cohort.
+    """,
+    "fitted": """
+        networks_ : list of torch.nn.Module
+            One per seed, on the CPU.
+        history_ : list of list of dict
+            Losses per network and epoch.
+        image_shape_ : tuple
+            Channels and pixels of what the network sees.
+        n_features_in_ : int
+        feature_names_in_ : ndarray of str
+            Columns of `X`; only the declared ones matter, in any order.
+    """,
+}
+
+
+def documented(cls):
+    """Class decorator: fill the ``{name}`` lines of the docstring with the shared texts."""
+    lines = []
+    for line in inspect.cleandoc(cls.__doc__).splitlines():
+        name = line.strip()[1:-1] if line.strip().startswith("{") else None
+        lines += inspect.cleandoc(_BLOCKS[name]).splitlines() if name in _BLOCKS else [line]
+    cls.__doc__ = "\n".join(lines)
+    return cls
