@@ -4,3 +4,6 @@ from .features.region_load import RegionLoad
 from .columns import tabular_encoder
 from .errors import CohortError, DownloadError, PrognosisError
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
+from .evaluation.comparison import Comparison, compare
+from .evaluation.ladder import linear_ladder, logistic_ladder
+from .evaluation.running import ModelError

@@ -1,0 +1,76 @@
+"""Check what a comparison is given: models of one kind, an outcome for every patient."""
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier, is_regressor
+
+from ..errors import CohortError
+
+__all__ = ["check_kind", "check_models", "check_outcome", "find_classes"]
+
+
+def check_models(models):
+    pairs = list(models.items() if hasattr(models, "items") else models)
+    if not pairs:
+        raise ValueError("models is empty; give at least one: {'name': estimator}")
+    for pair in pairs:
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise ValueError(f"models must be (name, estimator) pairs, found {pair!r}")
+    names = [name for name, _ in pairs]
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise ValueError(f"the model name {doubled[0]!r} occurs more than once")
+    return dict(pairs)
+
+
+def check_kind(models):
+    for name, model in models.items():
+        if isinstance(model, type) or not hasattr(model, "fit") or not hasattr(model, "get_params"):
+            raise ValueError(f"model {name!r} is {model!r}, not a scikit-learn estimator instance")
+    classifiers = [name for name, model in models.items() if is_classifier(model)]
+    regressors = [name for name, model in models.items() if is_regressor(model)]
+    others = [name for name in models if name not in classifiers + regressors]
+    if others:
+        raise ValueError(f"model {others[0]!r} is neither a classifier nor a regressor")
+    if classifiers and regressors:
+        raise ValueError(
+            f"{classifiers[0]!r} is a classifier and {regressors[0]!r} a regressor; compare models "
+            "of one kind"
+        )
+    return bool(classifiers)
+
+
+def check_outcome(X, y, classification):
+    if isinstance(y, pd.DataFrame):
+        raise CohortError("y is a table; give one column of it: y['outcome']")
+    if len(y) != len(X):
+        raise CohortError(f"y has {len(y)} values and X has {len(X)} rows; they must be the same")
+    if isinstance(y, pd.Series):
+        if not y.index.equals(X.index):
+            if set(y.index) == set(X.index):
+                raise CohortError("y is in another order than X; sort it: y = y.loc[X.index]")
+            stray = next(row for row in y.index if row not in X.index)
+            raise CohortError(f"y has a row {stray!r} that X has not; use the same patient ids")
+    else:
+        y = pd.Series(np.asarray(y), index=X.index, name="outcome")
+    missing = y.isna()
+    if missing.any():
+        raise CohortError(
+            f"row {y.index[missing][0]!r}: the outcome is missing ({int(missing.sum())} in all); "
+            "drop such rows: keep = y.notna(); X, y = X[keep], y[keep]"
+        )
+    if classification:
+        if y.nunique() < 2:
+            raise CohortError(f"every outcome is {y.iloc[0]!r}; classification needs two classes")
+    elif not pd.api.types.is_numeric_dtype(y.dtype) or not np.isfinite(y.astype(float)).all():
+        raise CohortError(f"the outcome of a regression must be finite numbers, found {y.dtype}")
+    return y
+
+
+def find_classes(y, positive_label):
+    classes = np.unique(y.to_numpy()).tolist()
+    if positive_label is None:
+        return classes
+    if len(classes) != 2 or positive_label not in classes:
+        raise ValueError(f"positive_label={positive_label!r} is not one of two classes: {classes}")
+    return sorted(classes, key=lambda label: label == positive_label)

@@ -1,0 +1,66 @@
+"""What a reader needs to repeat a comparison: date, versions, seeds, folds, cohort, models."""
+
+import datetime
+import platform
+from importlib import metadata
+
+__all__ = ["describe_run"]
+
+PACKAGES = (
+    "prognosis-mri",
+    "scikit-learn",
+    "torch",
+    "skorch",
+    "monai",
+    "nilearn",
+    "nibabel",
+    "numpy",
+    "scipy",
+    "pandas",
+)
+
+
+def describe_run(models, X, y, cv, splits, classes, groups, random_state):
+    """Metadata of a comparison.
+
+    Returns
+    -------
+    dict
+        JSON-ready but for what a cohort puts into ``X.attrs["cohort"]``: ``date`` (UTC),
+        ``versions``, ``random_state``, ``cv``, ``n_folds``, ``n_repeats``, ``n_patients``,
+        ``outcome``, ``class_counts``, ``n_groups``, ``cohort``, ``models``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from prognosis.evaluation.splits import make_splits
+    >>> X, y = pd.DataFrame({"age": range(10)}), pd.Series([0, 1] * 5, name="poor")
+    >>> splits = make_splits(5, X, y, classification=True)
+    >>> found = describe_run({}, X, y, 5, splits, [0, 1], None, 0)
+    >>> found["cv"], found["n_patients"], found["outcome"], found["class_counts"]
+    ('5', 10, 'poor', {'0': 5, '1': 5})
+    """
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | _versions(),
+        "random_state": random_state,
+        "cv": " ".join(str(cv).split()),
+        "n_folds": max(split.fold for split in splits),
+        "n_repeats": max(split.repeat for split in splits),
+        "n_patients": len(X),
+        "outcome": str(y.name if y.name is not None else "outcome"),
+        "class_counts": classes and {str(label): int((y == label).sum()) for label in classes},
+        "n_groups": None if groups is None else len(set(groups)),
+        "cohort": dict(X.attrs.get("cohort", {})),
+        "models": {name: " ".join(repr(model).split()) for name, model in models.items()},
+    }
+
+
+def _versions():
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,201 @@
+"""Results in words and in plain text, for terminals and for the report.
+
+A model counts as better or worse than the baseline only if an adjusted p value is below 5 %.
+"""
+
+import numpy as np
+import pandas as pd
+
+from .scores import LOWER_IS_BETTER
+
+__all__ = [
+    "SCORE_NAMES",
+    "as_text",
+    "format_difference",
+    "format_interval",
+    "format_number",
+    "format_p",
+    "summarise",
+    "verdict",
+]
+
+SCORE_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "brier": "Brier score",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "r": "r",
+}
+MINUS = "−"
+ALPHA = 0.05
+
+
+def format_number(value, *, digits=3, sign=False):
+    """A number for reading: true minus sign, an en dash where it is missing.
+
+    Examples
+    --------
+    >>> format_number(-0.5, digits=2), format_number(0.12345, sign=True), format_number(None)
+    ('−0.50', '+0.123', '–')
+    """
+    if value is None or np.isnan(value):
+        return "–"
+    if np.isinf(value):
+        return f"{MINUS if value < 0 else ''}∞"
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+
+
+def format_p(p):
+    """A p value for reading.
+
+    Examples
+    --------
+    >>> format_p(0.00004), format_p(0.0213), format_p(float("nan"))
+    ('<0.001', '0.021', '–')
+    """
+    if p is None or np.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def format_interval(row, score, *, digits=3):
+    """Estimate and limits of a score in a row of `Comparison.table`: ``0.812 (0.77 to 0.85)``."""
+    low, high = row[f"{score}_low"], row[f"{score}_high"]
+    text = format_number(row[score], digits=digits)
+    if np.isnan(low) or np.isnan(high):
+        return text
+    fewer = max(digits - 1, 1)
+    return f"{text} ({format_number(low, digits=fewer)} to {format_number(high, digits=fewer)})"
+
+
+def format_difference(row, score, *, digits=3):
+    """Difference from the baseline with its limits in a row of `Comparison.table`."""
+    value = row[f"{score}_difference"]
+    text = format_number(value, digits=digits, sign=True)
+    low, high = row[f"{score}_difference_low"], row[f"{score}_difference_high"]
+    if np.isnan(value) or np.isnan(low):
+        return text
+    limits = [format_number(limit, digits=digits, sign=True) for limit in (low, high)]
+    return f"{text} ({limits[0]} to {limits[1]})"
+
+
+def verdict(row, scores):
+    """What the tests say of a model: the scores in which it is better and worse than the baseline.
+
+    Parameters
+    ----------
+    row : Series
+        Of `Comparison.table`.
+    scores : iterable of str
+        The scores that were tested.
+
+    Returns
+    -------
+    better, worse : list of str
+    """
+    better, worse = [], []
+    for score in scores:
+        gain = row[f"{score}_difference"] * (-1 if score in LOWER_IS_BETTER else 1)
+        if row[f"{score}_p_adjusted"] < ALPHA and gain != 0:
+            (better if gain > 0 else worse).append(score)
+    return better, worse
+
+
+def summarise(comparison):
+    """What a comparison found, one plain sentence after the other.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    list of str
+    """
+    others = [name for name in comparison.models if name != comparison.baseline]
+    tested = list(comparison.tested)
+    sentences, undecided = [], []
+    for name in others:
+        row = comparison.table.loc[name]
+        better, worse = verdict(row, tested)
+        for scores, word in ((better, "better"), (worse, "worse")):
+            if scores:
+                found = " and ".join(_with_numbers(comparison, name, score) for score in scores)
+                sentences.append(f"{name} is {word} than {comparison.baseline}: {found}.")
+        if not better and not worse:
+            undecided.append(name)
+    if others and len(undecided) == len(others):
+        which = "No model" if len(others) > 1 else others[0]
+        verb = "beats" if len(others) > 1 else "does not beat"
+        sentences.insert(
+            0, f"{which} {verb} {comparison.baseline}; the differences may well be chance."
+        )
+    elif undecided:
+        verb = "does" if len(undecided) == 1 else "do"
+        sentences.append(
+            f"{_listing(undecided)} {verb} not differ from {comparison.baseline} by more than "
+            "chance allows."
+        )
+    if not others:
+        sentences.append("Only one model was fitted, so there is nothing to compare it with.")
+    return sentences + _ceiling(comparison)
+
+
+def as_text(comparison):
+    """The table and the summary for a terminal, at most about 120 columns wide."""
+    about = comparison.metadata
+    cohort = about["cohort"]
+    title = f"{len(comparison.models)} models, {about['n_patients']} patients"
+    if cohort.get("name"):
+        title += f" ({cohort['name']}{', SIMULATED' if cohort.get('simulated') else ''})"
+    title += f", {describe_cv(about)}; baseline: {comparison.baseline}"
+    rows = {}
+    for name, row in comparison.table.iterrows():
+        cells = {SCORE_NAMES[s]: format_interval(row, s) for s in comparison.scores}
+        if comparison.classes is not None:
+            del cells[SCORE_NAMES["balanced_accuracy"]]
+        for score in comparison.tested:
+            label = SCORE_NAMES[score] if score != "mae" else "MAE"
+            cells[f"Δ {label}"] = format_number(row[f"{score}_difference"], sign=True)
+            cells[f"p* {label}"] = format_p(row[f"{score}_p_adjusted"])
+        rows[name] = cells
+    text = pd.DataFrame.from_dict(rows, orient="index").to_string()
+    tests = ", ".join(f"{SCORE_NAMES[s]}: {test}" for s, test in comparison.tested.items())
+    note = f"Δ: difference from the baseline; p*: Benjamini-Hochberg adjusted ({tests})"
+    return "\n".join([title, "", text, "", note, *comparison.summary()])
+
+
+def describe_cv(about):
+    """The folds in words, from `Comparison.metadata`."""
+    repeats = f", repeated {about['n_repeats']} times" if about["n_repeats"] > 1 else ""
+    return f"{about['n_folds']} folds{repeats}"
+
+
+def _with_numbers(comparison, name, score):
+    row, base = comparison.table.loc[name], comparison.table.loc[comparison.baseline]
+    return (
+        f"{SCORE_NAMES[score]} {format_number(row[score])} against {format_number(base[score])} "
+        f"(difference {format_difference(row, score)}, adjusted p {_equals(row, score)})"
+    )
+
+
+def _equals(row, score):
+    p = format_p(row[f"{score}_p_adjusted"])
+    return p if p.startswith("<") else f"= {p}"
+
+
+def _ceiling(comparison):
+    best = comparison.metadata["cohort"].get("best_accuracy")
+    if best is None or comparison.classes is None:
+        return []
+    reached = comparison.table["accuracy"]
+    return [
+        f"By the way this cohort was made, no model can expect an accuracy above {best:.3f}; the "
+        f"closest here is {reached.idxmax()} with {reached.max():.3f}."
+    ]
+
+
+def _listing(names):
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
