@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from prognosis.evaluation.calibration import (
+    calibration_bins,
+    calibration_line,
+    expected_calibration_error,
+)
 from prognosis.evaluation.intervals import (
     balanced_accuracy_interval,
     bootstrap_interval,
@@ -293,3 +298,61 @@ class TestIntervals:
         before = np.random.get_state()[1].copy()  # noqa: NPY002
         bootstrap_interval(lambda v: v.mean(axis=-1), np.arange(10.0))
         assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+class TestCalibration:
+    def draw(self, rng, n=4000, factor=1.0, shift=0.0):
+        logit = rng.normal(0, 1.5, n)
+        y = rng.random(n) < 1 / (1 + np.exp(-logit))
+        return y, 1 / (1 + np.exp(-(factor * logit + shift)))
+
+    def test_bins_hold_equally_many_patients(self, rng):
+        y, p = self.draw(rng)
+        bins = calibration_bins(y, p)
+        assert bins["n"].tolist() == [400] * 10
+        assert bins["predicted"].is_monotonic_increasing
+        assert ((bins["low"] <= bins["observed"]) & (bins["observed"] <= bins["high"])).all()
+
+    def test_equal_predictions_share_a_bin(self):
+        y, p = np.arange(60) % 2, np.repeat([0.2, 0.5, 0.9], 20)
+        assert calibration_bins(y, p)["predicted"].round(6).tolist() == [0.2, 0.5, 0.9]
+        assert calibration_bins(y, np.full(60, 0.4))["n"].tolist() == [60]
+
+    def test_perfect_probabilities(self, rng):
+        y, p = self.draw(rng)
+        line = calibration_line(y, p)
+        assert line.slope.low < 1 < line.slope.high
+        assert line.intercept.low < 0 < line.intercept.high
+        assert expected_calibration_error(y, p) < 0.03
+
+    def test_slope_and_intercept_name_the_fault(self, rng):
+        assert calibration_line(*self.draw(rng, factor=3)).slope.estimate == pytest.approx(
+            1 / 3, abs=0.03
+        )
+        line = calibration_line(*self.draw(rng, shift=1.0))
+        assert line.intercept.estimate == pytest.approx(-1, abs=0.1)
+        assert line.slope.estimate == pytest.approx(1, abs=0.1)
+
+    def test_equals_scikit_learn_without_penalty(self, rng):
+        from sklearn.linear_model import LogisticRegression
+
+        y, p = self.draw(rng, n=300, factor=2)
+        model = LogisticRegression(C=1e9, tol=1e-10).fit(np.log(p / (1 - p))[:, None], y)
+        assert calibration_line(y, p).slope.estimate == pytest.approx(model.coef_[0, 0], rel=1e-4)
+
+    def test_where_there_is_no_slope(self):
+        y = np.arange(20) % 2
+        assert np.isnan(calibration_line(y, np.full(20, 0.3)).slope.estimate)
+        assert calibration_line(y, np.full(20, 0.5)).intercept.estimate == pytest.approx(0)
+        assert np.isnan(calibration_line(y, 0.1 + 0.8 * y).slope.estimate)
+        assert np.isnan(calibration_line(np.ones(5), np.full(5, 0.5)).intercept.estimate)
+        assert calibration_line(y, y.astype(float)).intercept.estimate == pytest.approx(0, abs=0.1)
+
+    def test_expected_error_of_the_overconfident(self):
+        y = np.arange(100) % 2
+        assert expected_calibration_error(y, np.full(100, 1.0)) == 0.5
+
+    @pytest.mark.parametrize("p", [[0.2, 1.2], [np.nan, 0.1], [0.2]])
+    def test_nonsense_is_refused(self, p):
+        with pytest.raises(ValueError, match=r"shape|between 0 and 1"):
+            calibration_bins([0, 1], p)
