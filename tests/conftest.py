@@ -1,8 +1,9 @@
-"""Where the tests find real data; fixtures live beside the tests that use them."""
+"""What several test files share: real data where it is, and awkward affines."""
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -20,3 +21,28 @@ def data_home():
     if not folder.is_dir():
         pytest.skip(f"no development data at {folder}; set PROGNOSIS_DATA")
     return folder
+
+
+def _oblique(angle_deg=20, spacing=(1.0, 2.0, 3.0), flips=(1, 1, 1)):
+    """An affine that is rotated, anisotropic and possibly flipped."""
+    a = np.deg2rad(angle_deg)
+    rotation = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ np.diag(np.multiply(spacing, flips))
+    affine[:3, 3] = [3, -7, 11]
+    return affine
+
+
+AFFINES = {
+    "plain": np.diag([2, 2, 2, 1]),
+    "flipped": np.diag([-1, 2, 1, 1]),
+    "axes swapped": np.eye(4)[[2, 0, 1, 3]],
+    "oblique": _oblique(),
+    "oblique flipped": _oblique(flips=(-1, 1, -1)),
+}
+
+
+@pytest.fixture(params=AFFINES.values(), ids=AFFINES)
+def affine(request):
+    """An affine of each kind that scanners and converters write."""
+    return request.param

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import LabelEncoder, StandardScaler
-from sklearn.utils import check_random_state, compute_sample_weight
+from sklearn.utils import _safe_indexing, check_random_state, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -105,10 +105,9 @@ class ImageEstimator(BaseEstimator):
         weights = self._patient_weights(X, y, sample_weight)
         # A patient of weight zero is no patient.
         rows = np.flatnonzero(weights > 0)
-        inputs = self._inputs(X, fitting=True)
-        inputs = {name: values[rows] for name, values in inputs.items()}
-        y, weights = y[rows], weights[rows]
-        patients = np.asarray(X[self.patient])[rows] if self.patient is not None else rows
+        X, y, weights = _safe_indexing(X, rows), y[rows], weights[rows]
+        inputs = self._inputs(X, fit_weights=weights)
+        patients = rows if self.patient is None else np.asarray(X[self.patient])
         train, validation = self._inner_split(y, patients, random_state)
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_seeds)
         trained = Parallel(n_jobs=self.n_jobs)(
@@ -125,13 +124,14 @@ class ImageEstimator(BaseEstimator):
             raise ValueError("sample_weight is zero for every row; give a positive value")
         return weights
 
-    def _inputs(self, X, *, fitting=False):
-        """Arrays by name of the network's arguments, learning what the encoding needs."""
+    def _inputs(self, X, fit_weights=None):
+        """Arrays by name of the network's arguments; with weights, learn their encoding first."""
+        fitting = fit_weights is not None
         if not self._declared():
-            if not fitting:
-                X = validate_data(self, X, reset=False, dtype=np.float64)
             if fitting:
-                self.encoder_ = StandardScaler().fit(X)
+                self.encoder_ = StandardScaler().fit(X, sample_weight=fit_weights)
+            else:
+                X = validate_data(self, X, reset=False, dtype=np.float64)
             return {"tabular": self.encoder_.transform(X)}
         inputs = {}
         if self.image is not None:
@@ -316,7 +316,8 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
 
     def predict(self, X):
         """The most probable class of every patient, shape (n_patients,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def _patient_weights(self, X, y, sample_weight):
         given = super()._patient_weights(X, y, sample_weight)
