@@ -44,7 +44,9 @@ def format_number(value, *, digits=3, sign=False):
         return "–"
     if np.isinf(value):
         return f"{MINUS if value < 0 else ''}∞"
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+    value = round(value, digits) + 0.0  # no minus before zero
+    plus = "+" if sign and value > 0 else ""
+    return f"{plus}{value:.{digits}f}".replace("-", MINUS)
 
 
 def format_p(p):
@@ -104,7 +106,7 @@ def verdict(row, scores):
 
 
 def summarise(comparison):
-    """What a comparison found, one plain sentence after the other.
+    """What a comparison found, in plain sentences, the most important first.
 
     Parameters
     ----------
@@ -114,32 +116,35 @@ def summarise(comparison):
     -------
     list of str
     """
-    others = [name for name in comparison.models if name != comparison.baseline]
-    tested = list(comparison.tested)
-    sentences, undecided = [], []
-    for name in others:
-        row = comparison.table.loc[name]
-        better, worse = verdict(row, tested)
-        for scores, word in ((better, "better"), (worse, "worse")):
-            if scores:
-                found = " and ".join(_with_numbers(comparison, name, score) for score in scores)
-                sentences.append(f"{name} is {word} than {comparison.baseline}: {found}.")
-        if not better and not worse:
-            undecided.append(name)
-    if others and len(undecided) == len(others):
-        which = "No model" if len(others) > 1 else others[0]
-        verb = "beats" if len(others) > 1 else "does not beat"
-        sentences.insert(
-            0, f"{which} {verb} {comparison.baseline}; the differences may well be chance."
-        )
-    elif undecided:
-        verb = "does" if len(undecided) == 1 else "do"
-        sentences.append(
-            f"{_listing(undecided)} {verb} not differ from {comparison.baseline} by more than "
-            "chance allows."
-        )
+    baseline, tested = comparison.baseline, list(comparison.tested)
+    others = [name for name in comparison.models if name != baseline]
+    verdicts = {name: verdict(comparison.table.loc[name], tested) for name in others}
+    sentences = [
+        f"{name} beats {baseline}: " + _found(comparison, name, better) + "."
+        for name, (better, _) in verdicts.items()
+        if better
+    ]
     if not others:
         sentences.append("Only one model was fitted, so there is nothing to compare it with.")
+    elif not sentences:
+        sentences.append(
+            f"No model beats {baseline}."
+            if len(others) > 1
+            else f"{others[0]} does not beat {baseline}."
+        )
+    undecided = [name for name, (better, worse) in verdicts.items() if not better and not worse]
+    if undecided:
+        sentences.append(
+            f"No clear difference from {baseline}, what is seen may be chance: "
+            f"{_listing(undecided)}."
+        )
+    worse = [
+        f"{name} ({_found(comparison, name, scores, short=True)})"
+        for name, (_, scores) in verdicts.items()
+        if scores
+    ]
+    if worse:
+        sentences.append(f"Worse than {baseline}: {_listing(worse)}.")
     return sentences + _ceiling(comparison)
 
 
@@ -169,21 +174,28 @@ def as_text(comparison):
 
 def describe_cv(about):
     """The folds in words, from `Comparison.metadata`."""
-    repeats = f", repeated {about['n_repeats']} times" if about["n_repeats"] > 1 else ""
-    return f"{about['n_folds']} folds{repeats}"
-
-
-def _with_numbers(comparison, name, score):
-    row, base = comparison.table.loc[name], comparison.table.loc[comparison.baseline]
-    return (
-        f"{SCORE_NAMES[score]} {format_number(row[score])} against {format_number(base[score])} "
-        f"(difference {format_difference(row, score)}, adjusted p {_equals(row, score)})"
+    times = {1: "", 2: ", drawn twice"}
+    return f"{about['n_folds']} folds" + times.get(
+        about["n_repeats"], f", drawn {about['n_repeats']} times"
     )
 
 
-def _equals(row, score):
-    p = format_p(row[f"{score}_p_adjusted"])
-    return p if p.startswith("<") else f"= {p}"
+def _found(comparison, name, scores, *, short=False):
+    """The scores of a model against the baseline's, as far as a reader needs them."""
+    table, texts = comparison.table, []
+    for score in scores:
+        row = table.loc[name]
+        text = f"{SCORE_NAMES[score]} {format_number(row[score])}"
+        p = format_p(row[f"{score}_p_adjusted"])
+        p = f"adjusted p {p}" if p.startswith("<") else f"adjusted p = {p}"
+        if not short:
+            limits = format_difference(row, score).replace(" (", ", 95 % interval ").rstrip(")")
+            base = format_number(table.loc[comparison.baseline, score])
+            text += f" against {base} (difference {limits}, {p})"
+        else:
+            text += f", {p}"
+        texts.append(text)
+    return ("; " if short else " and ").join(texts)
 
 
 def _ceiling(comparison):
