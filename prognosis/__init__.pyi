@@ -1,4 +1,5 @@
 from .cohorts.simulated import make_stroke_cohort
+from .cohorts.soop import load_soop
 from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
 from .columns import tabular_encoder

@@ -155,7 +155,7 @@ def make_stroke_cohort(
     >>> X.columns.tolist()
     ['t1w', 'lesion', 'severity', 'recovery_years', 'age']
     >>> X["t1w"].iloc[0].shape, X.attrs["cohort"]["simulated"]
-    ((19, 24, 20), True)
+    ((19, 24, 21), True)
     """
     _check_range("n_patients", n_patients, 1, 1_000_000)
     _check_range("imaging_effect", imaging_effect, 0, 100)

@@ -61,10 +61,10 @@ class LesionSize(ImageMeasurement):
     def _keys(self):
         return ["ml"]
 
-    def _context(self):
-        return None, None
+    def _measurement(self):
+        return (_lesion_size,)
 
-    @staticmethod
-    def _measure(identity, source, context):
-        mask = read_mask(source)
-        return {"ml": np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask)}
+
+def _lesion_size(source):
+    mask = read_mask(source)
+    return {"ml": np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask)}

@@ -1,33 +1,27 @@
 """What every transformer shares that measures an image column and adds the numbers to the table.
 
-Images are measured one by one, in threads, and remembered by what they are: a file by path, time
-and size, an image in memory by its voxels.
+Images are measured one by one, in threads, and what was measured is kept in `memory`.
 """
 
-import os
-from pathlib import Path
-
-import joblib
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imaging.volumes import open_image
+from imaging.caching import as_memory, cached_call
 
 from ..columns import check_cohort, map_images
 from ..errors import CohortError
 
-__all__ = ["ImageMeasurement", "fingerprint"]
+__all__ = ["ImageMeasurement"]
 
 
 class ImageMeasurement(TransformerMixin, BaseEstimator):
     """Base: read every image of one column, add the numbers as columns, keep all others.
 
-    A subclass names the added columns (`_prepare`), and measures one image: the static function
-    `_measure` returns a dict, of which `_keys` go into the columns. `_context` is what it needs
-    besides the image, with something short that identifies it for the cache.
+    A subclass names the added columns (`_prepare`) and gives the function that measures one image,
+    with its further arguments (`_measurement`); that returns a dict, of which `_keys` go into the
+    columns.
     """
 
     def fit(self, X, y=None):
@@ -82,16 +76,12 @@ class ImageMeasurement(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "columns_")
         check_cohort(X, [self.image])
         validate_data(self, X, reset=False, skip_check_array=True)
-        memory = self.memory
-        if not hasattr(memory, "cache"):
-            memory = joblib.Memory(memory, verbose=0)
-        measure = memory.cache(self._measure, ignore=["source", "context"])
-        context, context_identity = self._context()
+        measure, *arguments = self._measurement()
+        measure = cached_call(as_memory(self.memory), measure)
         keys = self._keys()
 
         def one(cell):
-            identity = (fingerprint(cell), context_identity)
-            measured = measure(identity, source=cell, context=context)
+            measured = measure(cell, *arguments)
             return [measured[key] for key in keys]
 
         rows = map_images(one, X, self.image, n_jobs=self.n_jobs)
@@ -115,37 +105,3 @@ class ImageMeasurement(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "columns_")
         return np.array([*self.feature_names_in_, *self.columns_], dtype=object)
-
-
-def fingerprint(source):
-    """What identifies an image for a cache.
-
-    Parameters
-    ----------
-    source : str, os.PathLike or nibabel spatial image
-
-    Returns
-    -------
-    tuple
-        Of a file: absolute path, time of change (ns), size (bytes). Of an image in memory: a hash
-        of voxels and affine.
-
-    Raises
-    ------
-    ImageError
-        If there is no such file.
-
-    Examples
-    --------
-    >>> image = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
-    >>> same = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
-    >>> fingerprint(image) == fingerprint(same)
-    True
-    """
-    image = open_image(source)
-    file = source if isinstance(source, (str, os.PathLike)) else image.get_filename()
-    on_disk = file is not None and nib.is_proxy(image.dataobj) and Path(file).is_file()
-    if on_disk:
-        stat = Path(file).stat()
-        return (str(Path(file).resolve()), stat.st_mtime_ns, stat.st_size)
-    return (joblib.hash(np.ascontiguousarray(image.dataobj)), image.affine.tobytes().hex())

@@ -73,10 +73,21 @@ class RegionLoad(ImageMeasurement):
     def _keys(self):
         return self.columns_
 
-    def _context(self):
-        voxels = np.asanyarray(self.atlas_.image.dataobj)
-        return self.atlas_, joblib.hash((voxels, self.atlas_.image.affine, self.atlas_.names))
+    def _measurement(self):
+        return _region_load, _Identified(self.atlas_)
 
-    @staticmethod
-    def _measure(identity, source, context):
-        return region_load(source, atlas=context)
+
+class _Identified:
+    """An atlas that the cache recognises by a hash computed once, not anew for every patient."""
+
+    def __init__(self, atlas):
+        voxels = np.asanyarray(atlas.image.dataobj)
+        self.atlas = atlas
+        self.identity = joblib.hash((voxels, atlas.image.affine, atlas.names))
+
+    def __getstate__(self):
+        return self.identity
+
+
+def _region_load(source, identified):
+    return region_load(source, identified.atlas)

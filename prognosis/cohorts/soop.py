@@ -1,0 +1,360 @@
+"""The Stroke Outcome Optimization Project: acute stroke, lesion masks, FLAIR, and mRS at outcome.
+
+The FLAIR is public only as pictures with the lesion painted over it; the paint is taken off here,
+once, because a network would otherwise read the lesion from it.
+"""
+
+import os
+import shutil
+import tempfile
+import urllib.request
+import warnings
+import zipfile
+import zlib
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import platformdirs
+from joblib import Parallel, delayed
+
+from imaging.errors import ImageError
+
+from ..errors import CohortError, DownloadError
+
+__all__ = ["fetch_soop", "load_soop", "recover_picture"]
+
+ARCHIVE_URL = "https://github.com/neurolabusc/StrokeOutcomeOptimizationProjectDemo/archive/HEAD.zip"
+TABLE = "Scripts/participants.tsv"
+MASK = "NIfTI/bws{patient}_lesion.nii.gz"
+PICTURE = "PNG/{patient}_lesion.nii.png"
+
+# Rows and columns of the three cross-sections in a picture; a rendering follows to their right.
+SECTIONS_SHAPE = (189, 503)
+POOR_OUTCOME_ABOVE_MRS = 2
+OLDEST_AGE_YEARS = 89
+
+_TARGETS = {
+    "poor_outcome": "poor outcome: modified Rankin Scale above 2 (dependent or dead)",
+    "mrs": "modified Rankin Scale, 0 (no symptoms) to 6 (dead)",
+    "nihss": "NIHSS at admission, 0 (no deficit) to 42",
+}
+
+
+def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=None, n_jobs=None):
+    """Load patients with acute ischaemic stroke from the Stroke Outcome Optimization Project.
+
+    Parameters
+    ----------
+    data_home : str, os.PathLike or None, default=None
+        Folder that holds ``soop/`` (with ``NIfTI``, ``PNG``, ``Scripts``), or ``soop`` itself.
+        None: the environment variable PROGNOSIS_DATA, else ``../shared/datasets`` beside the
+        checkout where that exists, else the user's cache folder.
+    target : {"poor_outcome", "mrs", "nihss"}, default="poor_outcome"
+        "poor_outcome": 1 where the modified Rankin Scale is above 2; "mrs": that scale, 0 to 6;
+        "nihss": severity at admission (then it is not among the predictors).
+    download : bool, default=False
+        Fetch the data from the public repository when they are not in `data_home`.
+    cache : str, os.PathLike or None, default=None
+        Where the FLAIR pictures are kept once their overlay is undone; None: the user's cache
+        folder.
+    n_jobs : int or None, default=None
+        Threads that convert pictures.
+
+    Returns
+    -------
+    X : DataFrame, one row per patient
+        ``lesion`` (path of the mask, MNI space, 1 mm), ``flair`` (path of an 8-bit grey picture,
+        189 x 503: one axial, one sagittal, one coronal section of the raw FLAIR on the same grid,
+        left is left), ``age`` in years ("89+", which anonymisation made of every higher age, is
+        89), ``sex`` ("F", "M"), ``prior_stroke`` (0, 1), ``bmi`` in kg/m², ``nihss``. Missing
+        values are NaN. Race, which the table also holds, is left out.
+    y : Series
+        Patients without the target are left out. When the outcome was assessed is not recorded.
+
+    Raises
+    ------
+    CohortError
+        If the data are not there, or `target` is unknown.
+    DownloadError
+        If the download fails; nothing of it is kept.
+
+    Warns
+    -----
+    UserWarning
+        If patients are left out because their mask or picture is missing.
+
+    References
+    ----------
+    Absher et al. 2024, Scientific Data 11:839, doi 10.1038/s41597-024-03667-5.
+
+    Examples
+    --------
+    >>> X, y = load_soop("datasets")  # doctest: +SKIP
+    >>> X.shape, y.mean().round(2)  # doctest: +SKIP
+    ((464, 7), np.float64(0.52))
+    """
+    if target not in _TARGETS:
+        raise CohortError(f"target must be one of {', '.join(_TARGETS)}, got {target!r}")
+    folder = _soop_folder(data_home)
+    if not (folder / TABLE).is_file():
+        if not download:
+            raise CohortError(
+                f"no Stroke Outcome Optimization Project data at {str(folder)!r}; call "
+                "load_soop(download=True), or give the folder as data_home or in the environment "
+                "variable PROGNOSIS_DATA"
+            )
+        fetch_soop(folder)
+    table = pd.read_csv(folder / TABLE, sep="\t", na_values=["n/a"], dtype={"age": str})
+    table = table.set_index(table["participant_id"].rename("patient")).rename(
+        columns={"priorstroke": "prior_stroke", "gs_rankin_6isdeath": "mrs"}
+    )
+    table["age"] = pd.to_numeric(
+        table["age"].str.replace(f"{OLDEST_AGE_YEARS}+", "89", regex=False)
+    )
+    outcome = table["nihss" if target == "nihss" else "mrs"]
+    table = table[outcome.notna()]
+    table = table[_has_images(folder, table.index)]
+    if table.empty:
+        raise CohortError(f"no patient in {str(folder)!r} has outcome, mask and picture")
+
+    cache = _user_cache() / "soop-flair" if cache is None else Path(cache).expanduser()
+    cache.mkdir(parents=True, exist_ok=True)
+    pictures = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_grey_picture)(folder / PICTURE.format(patient=_scan(patient)), patient, cache)
+        for patient in table.index
+    )
+    X = pd.DataFrame(
+        {
+            "lesion": [str(folder / MASK.format(patient=_scan(p))) for p in table.index],
+            "flair": pictures,
+        },
+        index=table.index,
+    )
+    X = X.join(table[["age", "sex", "prior_stroke", "bmi", "nihss"]])
+    if target == "nihss":
+        X = X.drop(columns="nihss")
+    outcome = outcome[table.index].astype(np.int64)
+    y = (outcome > POOR_OUTCOME_ABOVE_MRS).astype(np.int64) if target == "poor_outcome" else outcome
+    X.attrs["cohort"] = {
+        "name": "Stroke Outcome Optimization Project",
+        "simulated": False,
+        "description": (
+            f"{len(X)} patients with acute ischaemic stroke: lesion masks, three sections of the "
+            f"FLAIR and clinical values at admission. Target: {_TARGETS[target]}."
+        ),
+        "source": (
+            "Absher et al. 2024, Scientific Data 11:839, doi 10.1038/s41597-024-03667-5; "
+            "github.com/neurolabusc/StrokeOutcomeOptimizationProjectDemo"
+        ),
+        "licence": "BSD-2-Clause",
+        "image_columns": ["lesion", "flair"],
+        "target": target,
+    }
+    return X, y.rename(target)
+
+
+def recover_picture(picture):
+    """Take the red lesion overlay off a published picture.
+
+    Where the lesion was painted with opacity a, red is ``v (1 - a) + 255 a`` and green
+    ``v (1 - a)`` of the raw grey value v; so ``a = (red - green) / 255``, ``v = green / (1 - a)``.
+    The published values are whole numbers, so v is right to about one grey level under the overlay
+    and exact elsewhere.
+
+    Parameters
+    ----------
+    picture : str, os.PathLike or ndarray of shape (189, at least 503, 3), uint8
+
+    Returns
+    -------
+    grey : ndarray of shape (189, 503), uint8
+        Raw FLAIR: axial (columns 0-156), sagittal (157-345) and coronal (346-502) section.
+    mask : ndarray of shape (189, 503), bool
+        The lesion in the same sections.
+
+    Raises
+    ------
+    ImageError
+        If the picture cannot be read or is not one of these.
+
+    Examples
+    --------
+    >>> raw = np.full((189, 503, 3), 100, np.uint8)
+    >>> raw[80:90, 40:60] = [177, 50, 50]  # painted half red
+    >>> grey, mask = recover_picture(raw)
+    >>> int(mask.sum()), np.unique(grey).tolist()
+    (200, [100])
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        name, colours = repr(str(picture)), _read_colours(picture)
+    else:
+        name, colours = "the picture", np.asarray(picture)
+    rows, columns = SECTIONS_SHAPE
+    if colours.ndim != 3 or colours.shape[0] != rows or colours.shape[1] < columns:
+        raise ImageError(
+            f"{name} has shape {colours.shape} where {rows} rows, at least {columns} columns and "
+            "three colours were expected; give a picture of the PNG folder"
+        )
+    red, green, blue = (colours[:, :columns, k].astype(np.float32) for k in range(3))
+    if not np.array_equal(green, blue) or (red < green).any():
+        raise ImageError(f"{name} is coloured otherwise than by a red overlay; copy it again")
+    opacity = (red - green) / 255
+    # Outside the lesion red equals green exactly; inside the opacity is one half, or one quarter
+    # (at the least .247) where the picture is black.
+    mask = opacity > 0.2
+    grey = np.rint(np.minimum(green / np.maximum(1 - opacity, 1 / 255), 255))
+    return grey.astype(np.uint8), mask
+
+
+def fetch_soop(folder, *, url=ARCHIVE_URL):
+    """Download the public repository and keep its masks, pictures and table.
+
+    Parameters
+    ----------
+    folder : str, os.PathLike
+        Folder to make. Until everything has arrived and been checked it does not exist.
+    url : str
+        Address of the repository as a zip archive.
+
+    Returns
+    -------
+    pathlib.Path
+        `folder`.
+
+    Raises
+    ------
+    DownloadError
+        If the connection fails, the archive is truncated or corrupt, or holds something else;
+        nothing of it is kept.
+    """
+    folder = Path(folder).expanduser().absolute()
+    if folder.exists() and any(folder.iterdir()):
+        raise DownloadError(
+            f"{str(folder)!r} exists but holds no {TABLE}; empty it or choose another data_home"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".downloading-", dir=folder.parent) as temporary:
+        archive, unpacked = Path(temporary, "archive.zip"), Path(temporary, "soop")
+        try:
+            _download(url, archive)
+            _unpack(archive, unpacked)
+        except (OSError, HTTPException, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise DownloadError(
+                f"the data could not be fetched whole from {url} ({error}); nothing was kept. "
+                "Check the connection and try again"
+            ) from error
+        if folder.exists():
+            folder.rmdir()
+        unpacked.rename(folder)
+    return folder
+
+
+def _download(url, path):
+    from tqdm import tqdm
+
+    with urllib.request.urlopen(url, timeout=60) as response, open(path, "wb") as file:
+        announced = response.headers.get("Content-Length")
+        total = None if announced is None else int(announced)
+        with tqdm(total=total, unit="B", unit_scale=True, desc="SOOP") as progress:
+            while block := response.read(1 << 20):
+                file.write(block)
+                progress.update(len(block))
+            if total is not None and progress.n != total:
+                raise EOFError(f"the connection ended after {progress.n} of {total} bytes")
+
+
+def _unpack(archive, folder):
+    """Unpack what is needed; zipfile compares the checksum of every file it reads to its end."""
+    with zipfile.ZipFile(archive) as contents:
+        for member in contents.infolist():
+            # The archive holds one folder, named after the repository and its version.
+            parts = Path(member.filename).parts[1:]
+            wanted = parts[:1] in (("NIfTI",), ("PNG",)) or "/".join(parts) in (TABLE, "LICENSE")
+            if member.is_dir() or not wanted or ".." in parts:
+                continue
+            target = folder.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contents.open(member) as source, open(target, "wb") as file:
+                shutil.copyfileobj(source, file)
+    if not (folder / TABLE).is_file():
+        raise EOFError(f"the archive holds no {TABLE}")
+
+
+def _soop_folder(data_home):
+    if data_home is None:
+        beside_checkout = Path(__file__).resolve().parents[3] / "shared" / "datasets"
+        if os.environ.get("PROGNOSIS_DATA"):
+            data_home = os.environ["PROGNOSIS_DATA"]
+        elif beside_checkout.is_dir():
+            data_home = beside_checkout
+        else:
+            data_home = _user_cache()
+    home = Path(data_home).expanduser().absolute()
+    return home if (home / TABLE).is_file() else home / "soop"
+
+
+def _user_cache():
+    return platformdirs.user_cache_path("prognosis-mri")
+
+
+def _scan(patient):
+    """How the files of a patient are called: "r" marks images on the resliced grid."""
+    return f"r{patient}"
+
+
+def _has_images(folder, patients):
+    present = np.array(
+        [
+            all((folder / name.format(patient=_scan(p))).is_file() for name in (MASK, PICTURE))
+            for p in patients
+        ],
+        dtype=bool,
+    )
+    if not present.all():
+        missing = patients[~present]
+        warnings.warn(
+            f"{len(missing)} of {len(patients)} patients are left out because their mask or "
+            f"picture is missing: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}",
+            stacklevel=3,
+        )
+    return present
+
+
+def _grey_picture(source, patient, cache):
+    """Path of the picture without overlay; made once per source file."""
+    from PIL import Image
+
+    target = cache / f"{patient}_flair.png"
+    changed_ns = source.stat().st_mtime_ns
+    # The grey picture carries the time of its source, so a picture copied again is converted again.
+    if target.is_file() and target.stat().st_mtime_ns == changed_ns:
+        return str(target)
+    try:
+        grey, _ = recover_picture(source)
+    except ImageError as error:
+        raise CohortError(f"row {patient!r}, column 'flair': {error}") from error
+    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".png", dir=cache)
+    os.close(handle)
+    try:
+        Image.fromarray(grey).save(temporary, compress_level=1)
+        os.chmod(temporary, 0o644)
+        os.utime(temporary, ns=(changed_ns, changed_ns))
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return str(target)
+
+
+def _read_colours(path):
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ImageError(
+            f"{str(path)!r} cannot be read as a picture ({error}); copy it again"
+        ) from error
