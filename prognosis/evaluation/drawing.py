@@ -12,18 +12,20 @@ import numpy as np
 __all__ = ["Axis", "Canvas", "nice_ticks"]
 
 
-def nice_ticks(low, high, *, about=5):
-    """At most about so many round numbers within an interval.
+def nice_ticks(low, high, *, most=5):
+    """At most so many round numbers within an interval, and at least two.
 
     Examples
     --------
     >>> nice_ticks(0.52, 0.88).tolist()
     [0.6, 0.7, 0.8]
     """
-    span = max(high - low, 1e-9)
-    magnitude = 10.0 ** np.floor(np.log10(span / about))
-    step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude * about >= span * 0.999)
-    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    magnitude = 10.0 ** np.floor(np.log10((high - low) / most))
+    for factor in (1, 2, 5, 10, 20):
+        step = factor * magnitude
+        first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+        if last - first < most:
+            break
     return np.round(np.arange(first, last + 1) * step, 10)
 
 
@@ -44,7 +46,7 @@ class Axis:
         self.ticks = [tick for tick in ticks if low - 1e-9 <= tick <= high + 1e-9]
 
     @classmethod
-    def around(cls, values, start, stop, *, include=(), about=4):
+    def around(cls, values, start, stop, *, include=(), most=5):
         """An axis around all finite values, with a little room on both sides."""
         values = np.concatenate([np.ravel(values).astype(float), np.asarray(include, dtype=float)])
         values = values[np.isfinite(values)]
@@ -53,7 +55,7 @@ class Axis:
             low, high = low - 0.05, high + 0.05
         room = 0.06 * (high - low)
         low, high = low - room, high + room
-        return cls(low, high, start, stop, nice_ticks(low, high, about=about))
+        return cls(low, high, start, stop, nice_ticks(low, high, most=most))
 
     def __call__(self, value):
         """Canvas coordinate of a value, kept within the axis."""
@@ -62,8 +64,7 @@ class Axis:
 
     def labels(self, *, sign=False):
         """Tick labels with as many decimals as the step needs."""
-        step = np.diff(self.ticks).min() if len(self.ticks) > 1 else 1.0
-        digits = next((d for d in range(4) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 4)
+        digits = next(d for d in range(9) if np.allclose(self.ticks, np.round(self.ticks, d)))
         texts = []
         for tick in self.ticks:
             plus = "+" if sign and tick > 1e-12 else ""

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 WIDTH = 960
-LEFT, TOP, BOTTOM = 62, 52, 58  # room around the square of a panel, for titles and ticks
+LEFT, TOP, BOTTOM = 62, 66, 58  # room around the square of a panel, for titles and ticks
 
 
 def short(score):
@@ -64,7 +64,7 @@ def forest_figure(comparison):
         prefix = f"{score}_difference" if is_difference else score
         values = table[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
         zero = [0] if is_difference else []
-        axis = Axis.around(values, start, start + width, include=zero, about=3)
+        axis = Axis.around(values, start, start + width, include=zero, most=4)
         label = f"Difference in {SCORE_NAMES[score]}" if is_difference else short(score)
         if score == "mae" and is_difference:
             label = "Difference in abs. error"
@@ -168,8 +168,10 @@ def confusion_figure(comparison):
         side = canvas.side / len(classes)
         for i, label in enumerate(classes):
             middle = (i + 0.5) * side
-            canvas.wrapped(x - 6, y + middle + 5, str(label), "tick", columns=6, anchor="end")
-            canvas.text(x + middle, y + canvas.side + 18, str(label)[:9], "tick", anchor="middle")
+            canvas.text(x - 6, y + middle + 5, _cut(str(label), 8), "tick", anchor="end")
+            most = max(round(side / 8), 3)
+            below = y + canvas.side + 18
+            canvas.text(x + middle, below, _cut(str(label), most), "tick", anchor="middle")
             for j in range(len(classes)):
                 canvas.rect(x + j * side, y + i * side, side, side, "cell", opacity=share[i, j])
                 kind = "on-dark" if share[i, j] > 0.5 else "on-light"
@@ -215,7 +217,7 @@ def fold_figure(comparison):
         start = names + gap / 2 + column * (width + gap)
         wide = folds[score].unstack("model")
         differences = wide[shown].sub(wide[comparison.baseline], axis=0)
-        axis = Axis.around(differences.to_numpy(), start, start + width, include=[0], about=7)
+        axis = Axis.around(differences.to_numpy(), start, start + width, include=[0], most=8)
         canvas.text(start, 18, f"Difference in {SCORE_NAMES[score]}", "panel")
         canvas.x_axis(axis, bottom, top=top, sign=True)
         canvas.line(axis(0), top, axis(0), bottom, "reference")
@@ -251,8 +253,7 @@ class _Grid(Canvas):
     def panel(self, number, text):
         """Write a panel's title and a line below it; give its upper left corner."""
         x, y = self.corner(number)
-        name, most = self.shown[number], round(self.side / 7)
-        self.text(x, y - 32, name if len(name) <= most else f"{name[: most - 1]}…", "panel")
+        self.wrapped(x, y - 40, self.shown[number], "panel", columns=round(self.side / 7.2))
         self.text(x, y - 12, text, "hint")
         return x, y
 
@@ -317,6 +318,10 @@ def _confusion(comparison, name):
 
 def _confusions(comparison):
     return "; ".join(f"{name}: {_accuracy(comparison, name)}" for name in comparison.models)
+
+
+def _cut(text, most):
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _folds_won(comparison, name, score):

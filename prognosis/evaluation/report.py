@@ -79,7 +79,7 @@ def render_report(comparison):
     cohort = about["cohort"]
     return environment.get_template("report.html").render(
         about=about,
-        cohort=cohort,
+        cohort_name=cohort.get("name"),
         simulated=bool(cohort.get("simulated")),
         facts=_facts(cohort),
         folds_in_words=describe_cv(about),
@@ -117,7 +117,7 @@ def _head(score):
     name = SCORE_NAMES[score]
     return {
         "key": score,
-        "name": name[0].upper() + name[1:],
+        "name": name if len(name) == 1 else name[0].upper() + name[1:],
         "lower": "lower is better" if score in LOWER_IS_BETTER else "",
     }
 

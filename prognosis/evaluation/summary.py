@@ -189,7 +189,11 @@ def _found(comparison, name, scores, *, short=False):
         p = format_p(row[f"{score}_p_adjusted"])
         p = f"adjusted p {p}" if p.startswith("<") else f"adjusted p = {p}"
         if not short:
-            limits = format_difference(row, score).replace(" (", ", 95 % interval ").rstrip(")")
+            limits = (
+                format_difference(row, score)
+                .replace(" (", ", 95\N{NO-BREAK SPACE}% interval ")
+                .rstrip(")")
+            )
             base = format_number(table.loc[comparison.baseline, score])
             text += f" against {base} (difference {limits}, {p})"
         else:
