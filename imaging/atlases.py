@@ -92,7 +92,14 @@ class Atlas:
         """
         key = (tuple(grid.shape[:3]), np.round(grid.affine, 4).tobytes())
         if key not in self._on_grids:
-            on_grid = np.asanyarray(to_grid(self.image, grid, interpolation="nearest").dataobj)
+            elsewhere = (
+                f"no region of atlas {self.name!r} lies within the image (shape "
+                f"{tuple(grid.shape[:3])}); bring the image into the atlas' space first"
+            )
+            try:
+                on_grid = np.asanyarray(to_grid(self.image, grid, interpolation="nearest").dataobj)
+            except ValueError as error:  # nilearn: the two fields of view do not meet
+                raise AtlasError(elsewhere) from error
             position = np.zeros(int(max(self.names)) + 1, np.intp)
             for order, label in enumerate(self.names, start=1):
                 position[label] = order
@@ -100,10 +107,7 @@ class Atlas:
             named = np.where(on_grid < len(position), on_grid, 0).astype(np.intp)
             indices = position[named].astype(np.uint16)
             if not indices.any():
-                raise AtlasError(
-                    f"no region of atlas {self.name!r} lies within the image (shape "
-                    f"{tuple(grid.shape[:3])}); bring the image into the atlas' space first"
-                )
+                raise AtlasError(elsewhere)
             indices.flags.writeable = False
             while len(self._on_grids) >= _GRIDS_KEPT:
                 self._on_grids.popitem(last=False)
@@ -357,11 +361,13 @@ def _most_probable(maps, name):
             "(0-1, or 0-100 %) were expected; give a label image"
         )
     least = LEAST_PROBABILITY_PERCENT / (1 if high > 1 else 100)
+    highest = np.zeros(maps.shape[:3], maps.dtype)
     labels = np.zeros(maps.shape[:3], np.uint16)
-    for plane, result in zip(maps, labels):  # plane by plane: the maps fill hundreds of megabytes
-        best = plane.argmax(axis=-1)
-        value = np.take_along_axis(plane, best[..., None], axis=-1)[..., 0]
-        result[...] = np.where(value >= least, best + 1, 0)
+    for label in range(1, maps.shape[3] + 1):  # map by map: they fill hundreds of megabytes
+        here = maps[..., label - 1]
+        labels[here > highest] = label
+        np.maximum(highest, here, out=highest)
+    labels[highest < least] = 0
     return labels
 
 

@@ -1,3 +1,4 @@
+from .cohorts.folder import load_cohort
 from .cohorts.simulated import make_stroke_cohort
 from .cohorts.soop import load_soop
 from .features.lesion_size import LesionSize
