@@ -4,6 +4,7 @@
 a baseline with their tests, and every single prediction.
 """
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -225,20 +226,31 @@ class Comparison:
         pathlib.Path
             The folder.
         """
-        import json
-
         from .files import write_files
 
-        return write_files(
-            folder,
-            {
-                "table.csv": self.table.to_csv(),
-                "differences.csv": self.differences.to_csv(index=False),
-                "folds.csv": self.folds.to_csv(index=False),
-                "predictions.csv": self.predictions.to_csv(index=False),
-                "metadata.json": json.dumps(self.metadata, indent=2, default=str) + "\n",
-            },
-        )
+        return write_files(folder, self._csv_texts())
+
+    def save(self, folder):
+        """Write the report as ``index.html`` with the files of `to_csv` beside it, all or nothing.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+        """
+        from .files import write_files
+        from .report import render_report
+
+        return write_files(folder, {"index.html": render_report(self), **self._csv_texts()})
+
+    def _csv_texts(self):
+        return {
+            "table.csv": self.table.to_csv(),
+            "differences.csv": self.differences.to_csv(index=False),
+            "folds.csv": self.folds.to_csv(index=False),
+            "predictions.csv": self.predictions.to_csv(index=False),
+            "metadata.json": json.dumps(self.metadata, indent=2, default=str) + "\n",
+        }
 
     def __repr__(self):
         from .summary import as_text
