@@ -4,6 +4,7 @@ Progress goes to stderr, the table to stdout, and the exit code says what went w
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -156,8 +157,14 @@ def _compare(options):
     for name, value in (QUICK if options.quick else USUAL).items():
         if getattr(options, name, None) is None:
             setattr(options, name, value)
-    if options.out.exists() and not options.out.is_dir():
-        raise UsageError(f"--out {str(options.out)!r} is a file; name a folder")
+    # looked at before the work, since hours of it would be lost
+    place = next(
+        path for path in (options.out.absolute(), *options.out.absolute().parents) if path.exists()
+    )
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        return _fail(
+            NOT_WRITTEN, f"--out {str(options.out)!r}: {str(place)!r} cannot be written to"
+        )
     if options.memory is None:
         import platformdirs
 

@@ -122,9 +122,9 @@ def build_study(
     ...     print(name)
     size
     size + severity
-    regions + size + severity
+    regions + tabular
     stitched T1w
-    stitched T1w + size + severity
+    stitched T1w + tabular
     >>> study.baseline
     'size + severity'
     """
@@ -145,13 +145,15 @@ def build_study(
     models = make_ladder(rungs, names=[_label(rung) for rung in rungs], random_state=random_state)
     baseline = list(models)[-1]
     top = models[baseline]
+    # "tabular" stands for the whole ladder, whose top rung has the full name
+    everything = "tabular" if tabular else baseline
     if regions:
-        models[f"regions + {baseline}"] = _regularised([*regions, *ladder], classification)
+        models[f"regions + {everything}"] = _regularised([*regions, *ladder], classification)
     if image is not None:
         network = _network(image, image == lesion, memory, random_state, classification, cnn)
         name = f"stitched {_label([image])}"
         models[name] = network
-        models[f"{name} + {baseline}"] = _stacked(top, network, classification, random_state)
+        models[f"{name} + {everything}"] = _stacked(top, network, classification, random_state)
     return Study(X, y, models, baseline)
 
 
