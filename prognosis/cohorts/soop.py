@@ -105,7 +105,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
                 "load_soop(download=True), or give the folder as data_home or in the environment "
                 "variable PROGNOSIS_DATA"
             )
-        fetch_soop(folder)
+        fetch_soop(folder, url=ARCHIVE_URL)
     table = pd.read_csv(folder / TABLE, sep="\t", na_values=["n/a"], dtype={"age": str})
     table = table.set_index(table["participant_id"].rename("patient")).rename(
         columns={"priorstroke": "prior_stroke", "gs_rankin_6isdeath": "mrs"}
