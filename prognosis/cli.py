@@ -127,7 +127,11 @@ def _add_compare(commands):
     add("--image", metavar="COLUMN", help="image for the CNN (default: the first but the lesion)")
     add("--lesion", metavar="COLUMN", help="lesion masks (default: 'lesion' where it exists)")
     add("--tabular", nargs="*", metavar="COLUMN", help="in the order the ladder adds them")
-    add("--atlas", default="aal", help="for region loads: a name or a file (default: aal)")
+    add(
+        "--atlas",
+        metavar="NAME|FILE",
+        help="for region loads (default: aal; for soop the arterial territories it comes with)",
+    )
     add("--data-home", metavar="FOLDER", help="where soop is, or is put")
     add("--download", action="store_true", help="fetch soop when it is not there")
     add("--n-patients", type=_positive_int, metavar="N", help="simulated patients (default: 300)")
@@ -210,7 +214,7 @@ def _run(options):
         image=image,
         tabular=tabular,
         lesion=lesion,
-        atlas=options.atlas,
+        atlas=options.atlas or _default_atlas(options, X),
         memory=options.memory,
         n_jobs=options.n_jobs,
         random_state=options.random_state,
@@ -275,6 +279,14 @@ def _image_columns(options, X, defaults):
     others = [name for name in known if name != lesion]
     image = options.image or defaults.get("image") or next(iter(others), lesion)
     return lesion, image
+
+
+def _default_atlas(options, X):
+    if options.cohort == "soop":
+        territories = Path(X["lesion"].iloc[0]).with_name("ArterialAtlas136.nii.gz")
+        if territories.is_file():
+            return str(territories)
+    return "aal"
 
 
 def _positive_label(options, y):

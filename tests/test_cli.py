@@ -153,6 +153,11 @@ class Failing(ClassifierMixin, BaseEstimator):
         raise MemoryError("no room")
 
 
+def test_an_unusable_atlas(run, tmp_path):
+    found = run("--quick", "--n-patients", "4", "--atlas", "nowhere", cohort="simulated")
+    is_refused(found, 3, "nowhere", tmp_path / "report")
+
+
 class TestFailures:
     def test_a_model_that_fails(self, run, tmp_path, monkeypatch):
         from prognosis.evaluation import studies

@@ -148,7 +148,7 @@ def build_study(
     # "tabular" stands for the whole ladder, whose top rung has the full name
     everything = "tabular" if tabular else baseline
     if regions:
-        models[f"regions + {everything}"] = _regularised([*regions, *ladder], classification)
+        models[f"regions + {everything}"] = _regularised(regions, ladder, classification)
     if image is not None:
         network = _network(image, image == lesion, memory, random_state, classification, cnn)
         name = f"stitched {_label([image])}"
@@ -173,18 +173,28 @@ def _measure(X, lesion, atlas, memory, n_jobs):
     return X, list(load.columns_)
 
 
-def _regularised(columns, classification):
-    """Regression on many columns, the strength of its penalty chosen inside the fold."""
+def _regularised(regions, columns, classification):
+    """Regression on region loads and tabular columns; its penalty is chosen inside the fold.
+
+    Loads enter as their square root, which evens out the variance of fractions, and are not scaled
+    further: a region that hardly anybody has lesioned must not count as much as the others.
+    """
+    from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
 
-    if not classification:
-        ridge = RidgeCV(alphas=1 / PENALTIES)
-        return Pipeline([("encode", TabularEncoder(columns)), ("model", ridge)])
-    logistic = Pipeline(
-        [("encode", TabularEncoder(columns)), ("model", LogisticRegression(max_iter=1000))]
+    encode = ColumnTransformer(
+        [
+            ("tabular", TabularEncoder(columns), columns),
+            ("regions", FunctionTransformer(np.sqrt, feature_names_out="one-to-one"), regions),
+        ],
+        verbose_feature_names_out=False,
     )
+    if not classification:
+        return Pipeline([("encode", encode), ("model", RidgeCV(alphas=1 / PENALTIES))])
+    logistic = Pipeline([("encode", encode), ("model", LogisticRegression(max_iter=1000))])
     return GridSearchCV(logistic, {"model__C": PENALTIES}, scoring="neg_log_loss")
 
 
