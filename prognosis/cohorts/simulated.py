@@ -68,14 +68,14 @@ _SUFFIXES = {"t1w": "T1w", "lesion": "lesion"}
 SIZE_MEAN, SIZE_SD = 4.88, 4.25  # square root of the volume in ml
 SEVERITY_MEAN, SEVERITY_SD = 3.89, 1.77
 TIME_MEAN, TIME_SD = 2.79, 1.60  # years, at most 5
-DAMAGE_MEAN, DAMAGE_SD = 0.312, 0.385  # damage / (damage + HALF_EFFECT)
-HALF_EFFECT = 0.05
+DAMAGE_MEAN, DAMAGE_SD = 0.263, 0.347  # damage / (damage + HALF_EFFECT)
+HALF_EFFECT = 0.1
 CORRELATIONS = np.array(
     [  # size, severity, time, damage
-        [1.0, 0.295, 0.0, 0.679],
-        [0.295, 1.0, 0.0, 0.202],
+        [1.0, 0.295, 0.0, 0.702],
+        [0.295, 1.0, 0.0, 0.209],
         [0.0, 0.0, 1.0, 0.0],
-        [0.679, 0.202, 0.0, 1.0],
+        [0.702, 0.202, 0.0, 1.0],
     ]
 )
 WEIGHTS = (0.15, 0.7, -0.75, 1.0)  # of the same four, before they are scaled to LOGIT_SD together
@@ -142,7 +142,7 @@ def make_stroke_cohort(
     1.9, 13.9 and 52.7 ml, 10 % above 150 ml.
 
     *T1w* intensities: the template, moved by a smooth individual deformation; in the lesion
-    cerebrospinal fluid (cavity) or, in a quarter of the patients, mostly gliosis, with a partial
+    cerebrospinal fluid (cavity) or, in 15 % of the patients, partly gliosis, with a partial
     volume edge; then a smooth bias field, Rician noise and the gain of one of three scanners.
 
     *Outcome*: ``attrs["cohort"]["outcome_model"]`` states the logistic model. The best possible
@@ -334,12 +334,12 @@ def _simulate_patient(resolution_mm, seed, number):
 def _deformation(anatomy, rng):
     """Where in the fine template each voxel of the patient lies: shape (3, x, y, z), in voxels.
 
-    What registration leaves: shift 1.5 mm, turn 1.5 degrees, scale 3 % and a smooth field of 2 mm
+    What registration leaves: shift 1.5 mm, turn 1.5 degrees, scale 2 % and a smooth field of 2 mm
     (standard deviations).
     """
     turn, scale, shift = (
         rng.normal(0, np.radians(1.5), 3),
-        rng.normal(1, 0.03, 3),
+        rng.normal(1, 0.02, 3),
         rng.normal(0, 1.5, 3),
     )
     matrix = Rotation.from_rotvec(turn).as_matrix() * scale
@@ -388,13 +388,13 @@ def _grow_lesion(anatomy, nearest, tissue, rng):
 
 def _acquire(anatomy, head, lesion, rng):
     """A T1w image of the head: lesion contrast, bias field, noise, gain; int16."""
-    gliotic = rng.random() < 0.25
-    cavity = rng.uniform(0.2, 0.5) if gliotic else rng.uniform(0.75, 1.0)
+    gliotic = rng.random() < 0.15
+    cavity = rng.uniform(0.3, 0.6) if gliotic else rng.uniform(0.75, 1.0)
     texture = 1 + 0.15 * _smooth_field(anatomy, 10.0, rng)
     inside = (cavity * anatomy.csf + (1 - cavity) * 0.7 * head) * texture
     share = gaussian_filter(lesion.astype(np.float32), 0.6)
     signal = np.maximum(head + share * (inside - head), 0)
-    bias = np.exp(0.12 * _smooth_field(anatomy, 80.0, rng))
+    bias = np.exp(0.05 * _smooth_field(anatomy, 80.0, rng))
     noise = rng.uniform(0.015, 0.035) * rng.standard_normal((2, *anatomy.shape), dtype=np.float32)
     magnitude = np.hypot(signal * bias + noise[0], noise[1]) * (head > 0.05)
     gain = SCANNER_GAINS[rng.integers(len(SCANNER_GAINS))] * rng.normal(1, 0.05)
