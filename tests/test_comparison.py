@@ -11,6 +11,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import accuracy_score, brier_score_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from prognosis import (
     CohortError,
@@ -24,6 +26,10 @@ from prognosis.evaluation.splits import make_splits, parse_cv
 from prognosis.evaluation.statistics import auc_interval, corrected_resampled_ttest, delong_test
 
 NUMERIC = ["lesion_ml", "nihss"]
+
+
+def _unchanged(X):
+    return X
 
 
 class Recording(ClassifierMixin, BaseEstimator):
@@ -467,7 +473,7 @@ class TestOutput:
     def test_text(self, result):
         text = repr(result)
         assert "SIMULATED" in text
-        assert "lesion_ml + nihss is better than lesion_ml" in text
+        assert "“lesion_ml + nihss” beats “lesion_ml”: " in text
         assert "no model can expect an accuracy above 0.900" in text
         assert max(len(line) for line in text.split("\n\n")[1].splitlines()) <= 140
 
@@ -476,7 +482,7 @@ class TestOutput:
         rng = np.random.default_rng(0)
         y = pd.Series(rng.permutation(poor), index=poor.index)
         found = compare(models, cohort[0], y, random_state=0)
-        assert "coin does not beat logistic" in found.summary()[0]
+        assert "“coin” does not beat “logistic”" in found.summary()[0]
 
     def test_one_model(self, cohort, poor, ladder):
         found = compare({"a": ladder["lesion_ml"]}, cohort[0], poor, random_state=0)
@@ -490,6 +496,16 @@ class TestOutput:
         assert (about["n_folds"], about["n_repeats"], about["n_patients"]) == (5, 2, 120)
         assert {"python", "scikit-learn", "numpy", "prognosis-mri"} <= set(about["versions"])
         assert about["models"]["lesion_ml"].startswith("Pipeline(")
+
+    def test_metadata_names_no_folder_of_this_machine(self, cohort, poor, tmp_path):
+        model = logistic_ladder([["lesion_ml"]])["lesion_ml"]
+        cached = make_pipeline(
+            FunctionTransformer(_unchanged), model, memory=str(tmp_path / "alice")
+        )
+        found = compare({"a": cached}, cohort[0], poor, cv=2)
+        assert "alice" not in found.metadata["models"]["a"]
+        assert "0x" not in found.metadata["models"]["a"]
+        assert cached.memory == str(tmp_path / "alice")
 
     def test_csv(self, result, tmp_path):
         folder = result.to_csv(tmp_path / "new" / "report")

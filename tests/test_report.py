@@ -141,7 +141,7 @@ class TestPage:
         models = logistic_ladder([["lesion_ml"]]) | {"coin <toss>": DummyClassifier()}
         page = render_report(run(cohort, models=models))
         outline(page)
-        assert "coin &lt;toss&gt; does not beat lesion_ml." in page
+        assert "“coin &lt;toss&gt;” does not beat “lesion_ml”." in page
 
     def test_repeats_seed_versions_and_folds(self, page, result):
         assert "cv = 4x2" in page

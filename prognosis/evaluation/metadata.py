@@ -2,7 +2,10 @@
 
 import datetime
 import platform
+import re
 from importlib import metadata
+
+from sklearn.base import clone
 
 __all__ = ["describe_run"]
 
@@ -52,8 +55,15 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
         "class_counts": classes and {str(label): int((y == label).sum()) for label in classes},
         "n_groups": None if groups is None else len(set(groups)),
         "cohort": dict(X.attrs.get("cohort", {})),
-        "models": {name: " ".join(repr(model).split()) for name, model in models.items()},
+        "models": {name: _describe_model(model) for name, model in models.items()},
     }
+
+
+def _describe_model(model):
+    """A model's parameters, without what changes no result: caches, and addresses of functions."""
+    caches = [name for name in model.get_params() if name.split("__")[-1] == "memory"]
+    text = repr(clone(model).set_params(**dict.fromkeys(caches)))
+    return re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split()))
 
 
 def _versions():

@@ -116,11 +116,11 @@ def summarise(comparison):
     -------
     list of str
     """
-    baseline, tested = comparison.baseline, list(comparison.tested)
-    others = [name for name in comparison.models if name != baseline]
+    baseline, tested = _quoted(comparison.baseline), list(comparison.tested)
+    others = [name for name in comparison.models if name != comparison.baseline]
     verdicts = {name: verdict(comparison.table.loc[name], tested) for name in others}
     sentences = [
-        f"{name} beats {baseline}: " + _found(comparison, name, better) + "."
+        f"{_quoted(name)} beats {baseline}: " + _found(comparison, name, better) + "."
         for name, (better, _) in verdicts.items()
         if better
     ]
@@ -130,16 +130,16 @@ def summarise(comparison):
         sentences.append(
             f"No model beats {baseline}."
             if len(others) > 1
-            else f"{others[0]} does not beat {baseline}."
+            else f"{_quoted(others[0])} does not beat {baseline}."
         )
     undecided = [name for name, (better, worse) in verdicts.items() if not better and not worse]
     if undecided:
         sentences.append(
             f"No clear difference from {baseline}, what is seen may be chance: "
-            f"{_listing(undecided)}."
+            f"{_listing(map(_quoted, undecided))}."
         )
     worse = [
-        f"{name} ({_found(comparison, name, scores, short=True)})"
+        f"{_quoted(name)} ({_found(comparison, name, scores, short=True)})"
         for name, (_, scores) in verdicts.items()
         if scores
     ]
@@ -208,10 +208,15 @@ def _ceiling(comparison):
         return []
     reached = comparison.table["accuracy"]
     return [
-        f"By the way this cohort was made, no model can expect an accuracy above {best:.3f}; the "
-        f"closest here is {reached.idxmax()} with {reached.max():.3f}."
+        f"Given how these patients were made, no model can expect an accuracy above {best:.3f}; "
+        f"the closest here is {_quoted(reached.idxmax())} with {reached.max():.3f}."
     ]
 
 
+def _quoted(name):
+    return f"“{name}”"
+
+
 def _listing(names):
+    names = list(names)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
