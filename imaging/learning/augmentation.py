@@ -1,7 +1,8 @@
 """Random changes to training images that leave the diagnosis alone.
 
 Each tile of a mosaic is turned, shifted and scaled as the head it shows would be; left stays left
-unless flips are asked for, because in the brain the sides are not alike.
+unless flips are asked for, because in the brain the sides are not alike. The default ranges are
+small: in images of one space, larger ones hide what differs between patients.
 """
 
 import math
@@ -22,13 +23,13 @@ class TileAugmentation:
     tiles : (int, int), default=(1, 1)
         Tiles down and across. All tiles of a patient get the same geometry; what is left of the
         picture below and right of the last whole tile stays as it is.
-    rotation_deg : float, default=8
+    rotation_deg : float, default=3
         Largest rotation in the plane of the tile, either way.
-    shift : float, default=0.05
+    shift : float, default=0.02
         Largest shift, as a fraction of the tile.
-    zoom : float, default=0.08
+    zoom : float, default=0.03
         Largest relative change of size, either way.
-    gain : float, default=0.15
+    gain : float, default=0.05
         Largest relative change of brightness, either way.
     noise_sd : float, default=0.02
         Standard deviation of added Gaussian noise, in units of the image.
@@ -37,10 +38,10 @@ class TileAugmentation:
     """
 
     tiles: tuple = (1, 1)
-    rotation_deg: float = 8.0
-    shift: float = 0.05
-    zoom: float = 0.08
-    gain: float = 0.15
+    rotation_deg: float = 3.0
+    shift: float = 0.02
+    zoom: float = 0.03
+    gain: float = 0.05
     noise_sd: float = 0.02
     flip_left_right: bool = False
 

@@ -17,7 +17,9 @@ class LightweightEncoder(nn.Module):
 
     Flattening keeps where things are, which global pooling would lose: in a mosaic, position is
     anatomy. Steps that the picture is too small for are left out, so a 256 x 256 picture has six
-    (2048 features) and a 96 x 256 one five (1536).
+    (2048 features) and a 96 x 256 one five (1536). Other than in the published network, batch
+    normalisation follows each convolution: without it, training on a few hundred patients often
+    does not start.
 
     Parameters
     ----------
@@ -38,16 +40,16 @@ class LightweightEncoder(nn.Module):
 
     def __init__(self, shape, in_channels=1, channels=(16, 32, 64, 128, 256, 512)):
         super().__init__()
-        convolution, pooling = {
-            2: (nn.Conv2d, nn.MaxPool2d),
-            3: (nn.Conv3d, nn.MaxPool3d),
+        convolution, norm, pooling = {
+            2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d),
+            3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d),
         }[len(shape)]
         steps, shape = [], tuple(shape)
         for width in channels:
             smaller = tuple((n - 2) // 2 for n in shape)
             if min(smaller) < 1:
                 break
-            steps += [convolution(in_channels, width, 3), nn.ReLU(), pooling(2)]
+            steps += [convolution(in_channels, width, 3), norm(width), nn.ReLU(), pooling(2)]
             shape, in_channels = smaller, width
         if not steps:
             raise ImageError(f"an image of {shape} pixels is too small for a convolutional network")
@@ -116,7 +118,7 @@ def build_encoder(architecture, shape, in_channels=1):
 
 
 class ImageTabularNet(nn.Module):
-    """Image features and tabular values side by side, a hidden layer, an output layer.
+    """Image features and tabular values side by side, then an output layer.
 
     Parameters
     ----------
@@ -127,36 +129,50 @@ class ImageTabularNet(nn.Module):
     n_outputs : int
     n_hidden : int, default=128
     dropout : float, default=0.5
-        Applied before and after the hidden layer.
+        Applied to what the encoder gives and to the hidden layer, never to tabular values.
     reference : (Tensor, float), default=None
         Mean image and standard deviation of the training set, taken off every image first: what
         is left is how a patient differs from the others. The scaling is part of the network, so
         that gradients and augmentation refer to the image itself.
+    start : (Tensor, Tensor), default=None
+        Weights (n_outputs, n_tabular) and bias (n_outputs,) of a linear model on the tabular
+        values, where the output layer starts from: the image has to add to what they say already.
     """
 
-    def __init__(self, encoder, n_tabular, n_outputs, n_hidden=128, dropout=0.5, reference=None):
+    def __init__(
+        self,
+        encoder,
+        n_tabular,
+        n_outputs,
+        n_hidden=128,
+        dropout=0.5,
+        reference=None,
+        start=None,
+    ):
         super().__init__()
         self.encoder = encoder
         mean, scale = (0.0, 1.0) if reference is None else reference
         self.register_buffer("image_mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("image_scale", torch.as_tensor(scale, dtype=torch.float32))
-        n_inputs = n_tabular
-        if encoder is not None:
-            self.reduce = nn.Sequential(
-                nn.Dropout(dropout), nn.Linear(encoder.n_features, n_hidden), nn.ReLU()
-            )
-            n_inputs += n_hidden
-        else:
-            self.reduce = nn.Sequential(nn.Linear(n_tabular, n_hidden), nn.ReLU())
-            n_inputs = n_hidden
-        self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_inputs, n_outputs))
+        n_inputs = n_tabular if encoder is None else encoder.n_features
+        before = () if encoder is None else (nn.Dropout(dropout),)
+        self.reduce = nn.Sequential(*before, nn.Linear(n_inputs, n_hidden), nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(n_hidden + (0 if encoder is None else n_tabular), n_outputs)
+        if start is not None:
+            weight, bias = start
+            with torch.no_grad():
+                self.output.weight[:, n_hidden:] = weight
+                self.output.bias[:] = bias
 
     def embed(self, image=None, tabular=None):
-        """The penultimate features, shape (batch, n_hidden [+ n_tabular])."""
+        """The features of the hidden layer, shape (batch, n_hidden)."""
         if self.encoder is None:
             return self.reduce(tabular)
-        features = self.reduce(self.encoder((image - self.image_mean) / self.image_scale))
-        return features if tabular is None else torch.cat([features, tabular], dim=1)
+        return self.reduce(self.encoder((image - self.image_mean) / self.image_scale))
 
     def forward(self, image=None, tabular=None):
-        return self.output(self.embed(image, tabular))
+        features = self.dropout(self.embed(image, tabular))
+        if self.encoder is not None and tabular is not None:
+            features = torch.cat([features, tabular], dim=1)
+        return self.output(features)

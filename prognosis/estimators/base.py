@@ -119,10 +119,7 @@ class ImageEstimator(BaseEstimator):
         return self
 
     def _patient_weights(self, X, y, sample_weight):
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError("sample_weight is zero for every row; give a positive value")
-        return weights
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
     def _inputs(self, X, fit_weights=None):
         """Arrays by name of the network's arguments; with weights, learn their encoding first."""
@@ -241,22 +238,29 @@ class ImageEstimator(BaseEstimator):
             ]
         )
 
-    def _new_network(self, inputs, n_outputs):
+    def _new_network(self, inputs, y, weights, n_outputs):
         """A new network for these inputs; the torch random state is the caller's."""
         import torch
 
         from imaging.nets.classifiers import ImageTabularNet
 
-        encoder, reference = None, None
+        encoder, reference, start = None, None, None
         if "image" in inputs:
             images = inputs["image"]
             encoder = self._encoder(images.shape[1:])
             mean = images.mean(axis=0)
             spread = float(np.sqrt(np.mean([(image - mean).var() for image in images])))
             reference = (torch.from_numpy(mean), max(spread, 1e-6))
+            if "tabular" in inputs:
+                start = self._linear_start(inputs["tabular"], y, weights)
         n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
         network = ImageTabularNet(
-            encoder, n_tabular, n_outputs, dropout=self.dropout, reference=reference
+            encoder,
+            n_tabular,
+            n_outputs,
+            dropout=self.dropout,
+            reference=reference,
+            start=start,
         )
         return network.double() if encoder is None else network
 
@@ -335,6 +339,19 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
     def _stratified(self):
         return True
 
+    def _linear_start(self, tabular, y, weights):
+        """Logistic regression on the tabular values: where the output layer starts from."""
+        import torch
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(max_iter=1000).fit(tabular, y, sample_weight=weights)
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(coefficients) == 1:
+            # One logit against zero, written as two outputs.
+            coefficients = np.vstack([-coefficients, coefficients]) / 2
+            intercepts = np.r_[-intercepts, intercepts] / 2
+        return torch.from_numpy(coefficients), torch.from_numpy(intercepts)
+
 
 @dataclass(eq=False, repr=False)
 class ImageRegressor(RegressorMixin, ImageEstimator):
@@ -363,6 +380,14 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
     def _stratified(self):
         return False
 
+    def _linear_start(self, tabular, y, weights):
+        """Ridge regression on the tabular values: where the output layer starts from."""
+        import torch
+        from sklearn.linear_model import Ridge
+
+        model = Ridge().fit(tabular, y, sample_weight=weights)
+        return torch.from_numpy(model.coef_[None]), torch.tensor([model.intercept_])
+
 
 def _train(estimator, inputs, y, weights, train, validation, loss, n_outputs, seed):
     """Train one network; module-level, so that joblib can send it to another process."""
@@ -383,7 +408,7 @@ def _train(estimator, inputs, y, weights, train, validation, loss, n_outputs, se
     )
     in_training = {name: a[train] for name, a in inputs.items()}
     return train_network(
-        lambda: estimator._new_network(in_training, n_outputs),
+        lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs),
         everything.take(torch.from_numpy(train)),
         validation=None if validation is None else everything.take(torch.from_numpy(validation)),
         loss=loss,

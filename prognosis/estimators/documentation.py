@@ -11,7 +11,9 @@ _BLOCKS = {
     "tabular": """
         tabular : list of str, default=None
             Columns whose values join the image features before the last layer; they are imputed,
-            encoded and scaled inside `fit` (see `prognosis.columns.tabular_encoder`).
+            encoded and scaled inside `fit` (see `prognosis.columns.tabular_encoder`). The last
+            layer starts from a logistic (or ridge) regression on them, so the image has to add
+            to what they say already.
     """,
     "mosaic": """
         plane : {"axial", "coronal", "sagittal"} or tuple of these, default="axial"
