@@ -3,7 +3,7 @@ from .cohorts.simulated import make_stroke_cohort
 from .cohorts.soop import load_soop
 from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
-from .columns import tabular_encoder
+from .columns import TabularEncoder, tabular_encoder
 from .errors import CohortError, DownloadError, PrognosisError
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .evaluation.comparison import Comparison, compare

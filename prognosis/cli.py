@@ -27,7 +27,12 @@ exit codes:
 # Columns that the ladder adds after lesion size, and the image for the CNN.
 DEFAULTS = {
     "simulated": {"target": "aphasia", "tabular": ["severity", "recovery_years"], "image": "t1w"},
-    "soop": {"target": "poor_outcome", "tabular": ["nihss", "age"], "image": "flair"},
+    "soop": {
+        "target": "poor_outcome",
+        "tabular": ["nihss", "age"],
+        "image": "flair",
+        "mosaic_size": 192,  # three cross-sections side by side: tiles of about 64 pixels
+    },
 }
 # Small enough for a first look in a minute or two; the numbers mean little.
 QUICK = {"n_patients": 60, "resolution_mm": 8.0, "epochs": 3, "mosaic_size": 64, "cv": "3"}
@@ -145,6 +150,7 @@ def _add_compare(commands):
     add = compare.add_argument_group("comparison").add_argument
     add("--cv", metavar="FOLDS[xREPEATS]", type=_cv, help="default: 5x2")
     add("--epochs", type=_positive_int, metavar="N", help="training of the CNN")
+    add("--mosaic-size", type=_positive_int, metavar="PIXELS", help="picture the CNN sees")
     add("--device", default="auto", help="auto, cpu, cuda (default: auto)")
     add(
         "--n-jobs", type=int, default=-1, metavar="N", help="fits at once (default: -1, every core)"
@@ -206,7 +212,7 @@ def _run(options):
     if not tabular and lesion is None:
         raise UsageError("nothing to build a baseline from: name columns with --tabular")
     cnn = {"device": options.device, "epochs": options.epochs}
-    cnn["mosaic_size"] = getattr(options, "mosaic_size", None)
+    cnn["mosaic_size"] = options.mosaic_size or defaults.get("mosaic_size")
     _say(options, f"{len(X)} patients; measuring lesions" if lesion else f"{len(X)} patients")
     study = build_study(
         X,

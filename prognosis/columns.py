@@ -4,6 +4,8 @@ Everything that meets a patient table goes through here, so that one wording nam
 column, what was found and what to do.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
@@ -58,8 +60,8 @@ def check_cohort(X, columns=()):
     if not X.index.is_unique:
         row = X.index[X.index.duplicated()][0]
         raise CohortError(
-            f"row {row!r} occurs {int((X.index == row).sum())} times in the index; patient ids must "
-            "be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
+            f"row {row!r} occurs {int((X.index == row).sum())} times in the index; patient ids "
+            "must be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
         )
     return X
 
@@ -109,7 +111,7 @@ def tabular_encoder(X, columns):
     Numeric and boolean columns: missing values become the median, with an indicator column where
     values were missing during fit, then zero mean and unit variance. Every other column: missing is
     a category of its own, then one-hot. A category that was not seen during fit is encoded as all
-    zeros, with a warning that names the column.
+    zeros; `TabularEncoder` also warns of it.
 
     Parameters
     ----------
@@ -134,9 +136,30 @@ def tabular_encoder(X, columns):
 
     columns = list(columns)
     check_cohort(X, columns)
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(X[name].dtype)]
+    _check_values(X, columns)
+    numeric = [name for name in columns if _is_numeric(X[name])]
+    categorical = [name for name in columns if name not in numeric]
+    scale = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+    )
+    encode = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="missing"),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    )
+    return ColumnTransformer(
+        [("numeric", scale, numeric), ("categorical", encode, categorical)],
+        verbose_feature_names_out=False,
+    )
+
+
+def _is_numeric(values):
+    return pd.api.types.is_numeric_dtype(values.dtype)
+
+
+def _check_values(X, columns):
     for name in columns:
-        if name in numeric:
+        if _is_numeric(X[name]):
             values = X[name].to_numpy(dtype=float, na_value=np.nan)
             if np.isinf(values).any():
                 row = X.index[np.isinf(values)][0]
@@ -148,19 +171,6 @@ def tabular_encoder(X, columns):
             raise CohortError(
                 f"column {name!r} holds images; declare it as image={name!r}, not as tabular"
             )
-    categorical = [name for name in columns if name not in numeric]
-    scale = make_pipeline(
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        StandardScaler(),
-    )
-    encode = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value="missing"),
-        OneHotEncoder(handle_unknown="warn", sparse_output=False),
-    )
-    return ColumnTransformer(
-        [("numeric", scale, numeric), ("categorical", encode, categorical)],
-        verbose_feature_names_out=False,
-    )
 
 
 def _listing(names):
@@ -222,7 +232,24 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         columns = self.feature_names_in_.tolist()
         check_cohort(X, columns)
+        _check_values(X, columns)
+        self._warn_of_unseen(X)
         return self.encoder_.transform(X[columns])
+
+    def _warn_of_unseen(self, X):
+        _, categorical, names = self.encoder_.transformers_[1]
+        if not names:
+            return
+        for name, known in zip(names, categorical[-1].categories_, strict=True):
+            unseen = X[name].notna() & ~X[name].isin(known)
+            if unseen.any():
+                warnings.warn(
+                    f"row {X.index[unseen][0]!r}, column {name!r}: category "
+                    f"{X.loc[unseen, name].iloc[0]!r} was not seen during fit (known: "
+                    f"{_listing(known)}); it counts as none of them",
+                    UserWarning,
+                    stacklevel=3,
+                )
 
     def get_feature_names_out(self, input_features=None):
         """Names of the encoded features; `input_features` is ignored."""

@@ -29,7 +29,7 @@ def train_network(
     loss,
     validation=None,
     augment=None,
-    epochs=40,
+    epochs=25,
     batch_size=16,
     learning_rate=1e-3,
     weight_decay=1e-2,

@@ -68,17 +68,17 @@ _SUFFIXES = {"t1w": "T1w", "lesion": "lesion"}
 SIZE_MEAN, SIZE_SD = 4.88, 4.25  # square root of the volume in ml
 SEVERITY_MEAN, SEVERITY_SD = 3.89, 1.77
 TIME_MEAN, TIME_SD = 2.79, 1.60  # years, at most 5
-DAMAGE_MEAN, DAMAGE_SD = 0.263, 0.347  # damage / (damage + HALF_EFFECT)
-HALF_EFFECT = 0.1
+DAMAGE_MEAN, DAMAGE_SD = 0.177, 0.259  # damage / (damage + HALF_EFFECT)
+HALF_EFFECT = 0.3
 CORRELATIONS = np.array(
     [  # size, severity, time, damage
-        [1.0, 0.295, 0.0, 0.702],
-        [0.295, 1.0, 0.0, 0.209],
+        [1.0, 0.3, 0.0, 0.69],
+        [0.3, 1.0, 0.0, 0.23],
         [0.0, 0.0, 1.0, 0.0],
-        [0.702, 0.202, 0.0, 1.0],
+        [0.69, 0.23, 0.0, 1.0],
     ]
 )
-WEIGHTS = (0.15, 0.7, -0.75, 1.0)  # of the same four, before they are scaled to LOGIT_SD together
+WEIGHTS = (0.1, 0.6, -0.65, 1.2)  # of the same four, before they are scaled to LOGIT_SD together
 LOGIT_SD = 3.6
 
 # Severity is a latent normal variable, correlated with the size score, cut into seven levels.

@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ..columns import check_cohort, tabular_encoder
+from ..columns import TabularEncoder, check_cohort
 from ..errors import CohortError
 
 __all__ = ["ImageClassifier", "ImageEstimator", "ImageRegressor"]
@@ -45,7 +45,7 @@ class ImageEstimator(BaseEstimator):
     tabular: list | None = None
     _: KW_ONLY
     patient: str | None = None
-    epochs: int = 40
+    epochs: int = 25
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
@@ -141,7 +141,7 @@ class ImageEstimator(BaseEstimator):
                 self.image_shape_ = inputs["image"].shape[1:]
         if self.tabular is not None:
             if fitting:
-                self.encoder_ = tabular_encoder(X, self.tabular).fit(X)
+                self.encoder_ = TabularEncoder(self.tabular).fit(X)
             inputs["tabular"] = self.encoder_.transform(X).astype(np.float32)
         return inputs
 

@@ -11,7 +11,7 @@ _BLOCKS = {
     "tabular": """
         tabular : list of str, default=None
             Columns whose values join the image features before the last layer; they are imputed,
-            encoded and scaled inside `fit` (see `prognosis.columns.tabular_encoder`). The last
+            encoded and scaled inside `fit` (see `prognosis.TabularEncoder`). The last
             layer starts from a logistic (or ridge) regression on them, so the image has to add
             to what they say already.
     """,
@@ -22,7 +22,7 @@ _BLOCKS = {
         first_slice, slice_step : int, default=None
             In voxels of the canonical (RAS+) image; None spreads the slices evenly (see
             `imaging.SliceMosaic`).
-        mosaic_size : int, (height, width) or None, default=192
+        mosaic_size : int, (height, width) or None, default=128
             Pixels of the picture the network sees; a 2-D picture is resized to fit into it.
         grid : None, "mni152", path, nibabel image or Grid, default=None
             Resample every scan to the voxels of this image first, through world coordinates (it
@@ -46,7 +46,7 @@ _BLOCKS = {
         patient : str, default=None
             Column that names the patient, when a patient has several rows; the inner split then
             keeps them together. Split your own folds by it, too.
-        epochs : int, default=40
+        epochs : int, default=25
         batch_size : int, default=16
         learning_rate : float, default=1e-3
             Of AdamW, with one epoch of warm-up, then a cosine schedule over `epochs`.

@@ -31,7 +31,7 @@ class _StitchedSlices(ImageEstimator):
     columns: int = 4
     first_slice: int | None = None
     slice_step: int | None = None
-    mosaic_size: int | tuple = 192
+    mosaic_size: int | tuple = 128
     grid: object = None
     allow_empty: bool = False
     architecture: str = "lightweight"

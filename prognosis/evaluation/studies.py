@@ -1,4 +1,4 @@
-"""The study's models for a cohort: the ladder, lesioned regions, the CNN, and both together.
+"""The study's models for a cohort: the ladder, lesioned regions, the CNN, and CNN with ladder.
 
 The command line, the demo and the benchmarks all take their models from here.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from ..columns import TabularEncoder, check_cohort
 from ..errors import CohortError
@@ -77,9 +78,9 @@ def build_study(
     """Assemble the models that a cohort allows.
 
     In this order: regressions on lesion size and one tabular column more at a time; region loads
-    with all of these; the CNN on stitched slices alone; and the CNN stacked with the top of the
-    ladder (`StackingClassifier`, whose inner folds keep the CNN's predictions of training patients
-    honest).
+    with all of these; the CNN on stitched slices alone; one network that sees the slices and all
+    tabular columns; and the CNN stacked with the top of the ladder (`StackingClassifier`, whose
+    inner folds keep the CNN's predictions of training patients honest).
 
     Parameters
     ----------
@@ -125,6 +126,7 @@ def build_study(
     regions + tabular
     stitched T1w
     stitched T1w + tabular
+    stitched T1w + tabular, stacked
     >>> study.baseline
     'size + severity'
     """
@@ -153,7 +155,9 @@ def build_study(
         network = _network(image, image == lesion, memory, random_state, classification, cnn)
         name = f"stitched {_label([image])}"
         models[name] = network
-        models[f"{name} + {everything}"] = _stacked(top, network, classification, random_state)
+        models[f"{name} + {everything}"] = clone(network).set_params(tabular=ladder)
+        stacked = _stacked(top, network, classification, random_state)
+        models[f"{name} + {everything}, stacked"] = stacked
     return Study(X, y, models, baseline)
 
 
