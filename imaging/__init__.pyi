@@ -2,6 +2,7 @@ from .atlases import Atlas, atlas_names, load_atlas, region_load
 from .errors import AtlasError, ImageError, ImagingError
 from .intensity import rescale_intensity
 from .mosaics import SliceMosaic
+from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
 from .volumes import (
     Grid,
     is_picture,
