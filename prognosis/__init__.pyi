@@ -9,3 +9,4 @@ from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .evaluation.comparison import Comparison, compare
 from .evaluation.ladder import linear_ladder, logistic_ladder
 from .evaluation.running import ModelError
+from .symbols import SymbolScaler

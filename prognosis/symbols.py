@@ -1,0 +1,184 @@
+"""Tabular columns scaled for drawing: which symbol suits a column, and where a value lies on it.
+
+What is learnt comes from training patients only; `imaging.draw_symbols` does the drawing.
+"""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from imaging.symbols import LOOKS, Symbol
+
+from .columns import _check_values, _is_numeric, _listing, check_cohort
+from .errors import CohortError
+
+__all__ = ["SymbolScaler"]
+
+MOST_LEVELS = 12  # whole numbers with more values than this are drawn as continuous
+QUANTILES = (0.01, 0.99)
+
+
+class SymbolScaler(TransformerMixin, BaseEstimator):
+    """Scale tabular columns to [0, 1] for symbols; missing stays missing.
+
+    Parameters
+    ----------
+    columns : sequence of str, or dict of str to str
+        Columns to draw, in this order. A dict gives the look of each: "radius", "angle" or "grey"
+        for numbers, "wedges" for ordered levels, "fill" for two values, "glyph" for categories,
+        "auto" to choose. A sequence chooses for all: two values are a "fill"; whole numbers of at
+        most 12 values and ordered categories "wedges"; other numbers take turns in being "radius"
+        and "angle"; everything else is a "glyph".
+    limits : dict of str to (low, high), default=None
+        Where a continuous column ends, in its own units; by default at the first and the
+        ninety-ninth percentile of the training patients. Values beyond are clipped.
+
+    Attributes
+    ----------
+    symbols_ : list of imaging.Symbol
+    scales_ : dict of str to (low, high) or to ndarray of levels
+    feature_names_in_ : ndarray of str
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"lesion_ml": [1.5, 20.5, 80.0, None], "sex": ["F", "M", "F", "F"]})
+    >>> scaler = SymbolScaler(["lesion_ml", "sex"], limits={"lesion_ml": (0, 50)}).fit(X)
+    >>> [symbol.look for symbol in scaler.symbols_]
+    ['radius', 'fill']
+    >>> scaler.transform(X).round(2).tolist()
+    [[0.03, 0.0], [0.41, 1.0], [1.0, 0.0], [nan, 0.0]]
+    """
+
+    def __init__(self, columns, *, limits=None):
+        self.columns = columns
+        self.limits = limits
+
+    def fit(self, X, y=None):
+        """Learn kinds, levels and ranges from the training patients.
+
+        Raises
+        ------
+        CohortError
+            If a column is missing, holds images or infinite values, or cannot have its look.
+        ValueError
+            If a look is unknown or limits are not in ascending order.
+        """
+        columns = list(self.columns)
+        if not columns:
+            raise CohortError("columns is empty; name at least one column to draw")
+        check_cohort(X, columns)
+        _check_values(X, columns)
+        looks = dict(self.columns) if isinstance(self.columns, Mapping) else {}
+        self.symbols_, self.scales_, turns = [], {}, 0
+        for name in columns:
+            look = looks.get(name, "auto")
+            if look == "auto":
+                look = _choose(X[name])
+                if look == "radius":
+                    look, turns = ("radius", "angle")[turns % 2], turns + 1
+            if look not in LOOKS:
+                raise ValueError(f"column {name!r}: look must be among {list(LOOKS)}, got {look!r}")
+            scale, levels = self._scale(X[name], look), 2
+            if isinstance(scale, np.ndarray):
+                levels = max(2, len(scale))
+            self.scales_[name] = scale
+            self.symbols_.append(Symbol(name, look, levels))
+        self.feature_names_in_ = np.asarray(columns, dtype=object)
+        self.n_features_in_ = len(columns)
+        return self
+
+    def transform(self, X):
+        """Positions of patients on the scales, ndarray of shape (n_patients, n_columns).
+
+        A category that was not seen in fit becomes missing, with a warning.
+        """
+        check_is_fitted(self)
+        columns = self.feature_names_in_.tolist()
+        check_cohort(X, columns)
+        _check_values(X, columns)
+        return np.stack([self._positions(X[name], self.scales_[name]) for name in columns], axis=1)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns; `input_features` is ignored."""
+        check_is_fitted(self)
+        return self.feature_names_in_
+
+    def _scale(self, column, look):
+        if LOOKS[look] == "continuous":
+            if not _is_numeric(column):
+                raise CohortError(
+                    f"column {column.name!r} holds {column.dtype} values, which cannot be drawn as "
+                    f'{look!r}; use "glyph", or make it numeric with pd.to_numeric'
+                )
+            given = (self.limits or {}).get(column.name)
+            if given is not None:
+                low, high = given
+                if not low < high:
+                    raise ValueError(f"column {column.name!r}: limits must ascend, got {given!r}")
+                return float(low), float(high)
+            values = _numbers(column)
+            values = values[~np.isnan(values)]
+            return tuple(np.quantile(values, QUANTILES).tolist()) if len(values) else (0.0, 1.0)
+        levels = _levels(column)
+        if look == "fill" and len(levels) > 2:
+            raise CohortError(
+                f'column {column.name!r} has {len(levels)} values where "fill" needs two; '
+                'use "wedges" or "glyph"'
+            )
+        return levels
+
+    def _positions(self, column, scale):
+        if isinstance(scale, tuple):
+            low, high = scale
+            values = _numbers(column)
+            if high == low:
+                return np.where(np.isnan(values), np.nan, 0.5 + 0.5 * np.sign(values - low))
+            return np.clip((values - low) / (high - low), 0, 1)
+        places = np.arange(len(scale)) / max(1, len(scale) - 1)
+        if scale.dtype.kind == "f":
+            values = _numbers(column)
+            return np.interp(values, scale, places) if len(scale) else np.full(len(column), np.nan)
+        known = dict(zip(scale.tolist(), places, strict=True))
+        unseen = column.notna() & ~column.isin(list(known))
+        if unseen.any():
+            warnings.warn(
+                f"row {column.index[unseen][0]!r}, column {column.name!r}: category "
+                f"{column[unseen].iloc[0]!r} was not seen during fit (known: {_listing(known)}); "
+                "it is drawn as missing",
+                UserWarning,
+                stacklevel=3,
+            )
+        return np.array([known.get(value, np.nan) for value in column.astype(object)], dtype=float)
+
+
+def _choose(column):
+    levels = _levels(column)
+    if len(levels) <= 2:
+        return "fill"
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return "wedges" if column.cat.ordered else "glyph"
+    if not _is_numeric(column):
+        return "glyph"
+    whole = np.array_equal(levels, np.round(levels))
+    return "wedges" if whole and len(levels) <= MOST_LEVELS else "radius"
+
+
+def _levels(column):
+    """Sorted values: float64 for numbers, objects for categories (ordered ones in their order)."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.categories.to_numpy(dtype=object)
+    if _is_numeric(column):
+        values = _numbers(column)
+        return np.unique(values[~np.isnan(values)])
+    values = column.dropna().unique()
+    return np.array(sorted(values, key=lambda value: (str(type(value)), value)), dtype=object)
+
+
+def _numbers(column):
+    return column.to_numpy(dtype=float, na_value=np.nan)
