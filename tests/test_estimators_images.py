@@ -100,6 +100,14 @@ def test_tabular_columns_carry_information_beside_the_image(cohort):
     assert (with_age == old).mean() > max(0.75, (alone == old).mean())
 
 
+def test_declared_tabular_columns_work_without_an_image(cohort):
+    X, _ = cohort
+    old = (X["age"].fillna(60) > 60).astype(int)
+    table = StitchedSliceClassifier(tabular=["age", "sex"], learning_rate=1e-2, random_state=0)
+    assert table.fit(X, old).score(X, old) > 0.85
+    np.testing.assert_array_equal(table.predict_proba(X[:1]), table.predict_proba(X)[:1])
+
+
 def test_seeds_are_averaged(cohort):
     X, y = cohort
     pair = classifier(n_seeds=2, epochs=3).fit(X, y)
