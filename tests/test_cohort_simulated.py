@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from imaging import load_atlas, read_volume
 from prognosis import CohortError, LesionSize, RegionLoad, make_stroke_cohort
 from prognosis.cohorts import simulated
-from prognosis.cohorts.simulated import PLANTED_REGIONS, VOLUMES_ML
+from prognosis.cohorts.simulated_heads import PLANTED_REGIONS, VOLUMES_ML
 
 LADDER = ["lesion_ml", "severity", "recovery_years"]
 

@@ -142,7 +142,9 @@ class ImageEstimator(BaseEstimator):
         if self.tabular is not None:
             if fitting:
                 self.encoder_ = TabularEncoder(self.tabular).fit(X)
-            inputs["tabular"] = self.encoder_.transform(X).astype(np.float32)
+            # Without an image the network computes in double precision, see `_new_network`.
+            dtype = np.float64 if self.image is None else np.float32
+            inputs["tabular"] = self.encoder_.transform(X).astype(dtype)
         return inputs
 
     def _check_grids(self, X, grids):
@@ -262,6 +264,8 @@ class ImageEstimator(BaseEstimator):
             reference=reference,
             start=start,
         )
+        # Tabular networks are tiny: double precision costs nothing and makes a prediction the same
+        # whoever else is predicted with it.
         return network.double() if encoder is None else network
 
 

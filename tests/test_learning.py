@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from imaging.learning.augmentation import TileAugmentation
+from imaging.learning.batches import Batches, Samples
+from imaging.learning.device import private_torch_state, resolve_device, resolve_precision
+from imaging.learning.engine import TrainingError, apply_network, train_network
+from imaging.learning.losses import cross_entropy, squared_error
+from imaging.nets import ARCHITECTURES
+from imaging.nets.classifiers import ImageTabularNet, LightweightEncoder, build_encoder
+
+
+def samples(n=60, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 4, generator=generator)
+    y = (x[:, 0] + x[:, 1] > 0).long()
+    return Samples({"tabular": x}, y, torch.ones(n))
+
+
+def network():
+    return ImageTabularNet(None, 4, 2, n_hidden=8, dropout=0.2)
+
+
+def parameters(module):
+    return torch.cat([p.detach().ravel() for p in module.parameters()])
+
+
+SETTINGS = {"loss": cross_entropy, "epochs": 5, "device": "cpu", "precision": "float32"}
+
+
+def test_a_seed_gives_the_same_network_twice_and_leaves_the_global_state_alone():
+    torch.manual_seed(123)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    first, history = train_network(network, samples(), seed=1, **SETTINGS)
+    torch.rand(3)
+    again, _ = train_network(network, samples(), seed=1, **SETTINGS)
+    other, _ = train_network(network, samples(), seed=2, **SETTINGS)
+    assert torch.equal(parameters(first), parameters(again))
+    assert not torch.equal(parameters(first), parameters(other))
+    torch.manual_seed(123)
+    assert torch.equal(before, torch.get_rng_state()) and threads == torch.get_num_threads()
+    assert len(history) == 5 and set(history[0]) == {"train_loss"}
+    assert not first.training
+
+
+def test_early_stopping_returns_the_best_epoch_not_the_last():
+    noise = samples(40)
+    labels = Samples(noise.inputs, 1 - noise.targets, noise.weights)  # validation is the opposite
+    best, history = train_network(
+        network, noise, validation=labels, patience=3, seed=0, **{**SETTINGS, "epochs": 50}
+    )
+    losses = [row["valid_loss"] for row in history]
+    assert len(history) < 50
+    logits = torch.from_numpy(apply_network(best, labels.inputs, device="cpu"))
+    assert cross_entropy(logits, labels.targets).mean().item() == pytest.approx(
+        min(losses), rel=1e-4
+    )
+
+
+def test_weights_decide_what_is_learnt():
+    data = samples(80)
+    flipped = Samples(
+        {"tabular": data.inputs["tabular"].repeat(2, 1)},
+        torch.cat([data.targets, 1 - data.targets]),
+        torch.cat([torch.full((80,), 1.9), torch.full((80,), 0.1)]),
+    )
+    trained, _ = train_network(network, flipped, seed=0, **{**SETTINGS, "epochs": 40})
+    guess = apply_network(trained, data.inputs, device="cpu").argmax(1)
+    assert (guess == data.targets.numpy()).mean() > 0.9
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_the_remedy():
+    bad = samples(20)
+    bad.inputs["tabular"][3, 0] = float("inf")
+    with pytest.raises(TrainingError, match="epoch 1; lower learning_rate"):
+        train_network(network, bad, seed=0, **SETTINGS)
+
+
+def test_batches_hold_every_sample_once_and_differ_by_one_at_most():
+    data = samples(35)
+    generator = torch.Generator().manual_seed(0)
+    batches = list(Batches(data, 16, generator=generator))
+    assert sorted(len(y) for _, y in batches) == [11, 12, 12]
+    seen = torch.cat([inputs["tabular"] for inputs, _ in batches])
+    assert torch.equal(seen.sort(0).values, data.inputs["tabular"].sort(0).values)
+    assert not torch.equal(seen, data.inputs["tabular"])
+    assert torch.equal(
+        torch.cat([b["tabular"] for b, _ in Batches(data, 16)]), data.inputs["tabular"]
+    )
+
+
+def test_augmentation_moves_all_tiles_alike_and_never_mirrors_unless_asked():
+    images = torch.zeros(8, 1, 33, 32)  # one row is left over
+    images[:, :, 4:10, 2:6] = 1  # left part of the upper left tile
+    images[:, :, 20:26, 18:22] = 1  # the same place in the lower right one
+    still = TileAugmentation(tiles=(2, 2), gain=0, noise_sd=0)
+    moved = still(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    torch.testing.assert_close(moved[:, :, :16, :16], moved[:, :, 16:32, 16:32], atol=2e-2, rtol=0)
+    assert not torch.equal(moved, images)
+    left, right = moved[:, :, :16, :8].sum((1, 2, 3)), moved[:, :, :16, 8:16].sum((1, 2, 3))
+    assert (left > right).all()
+    mirrored = TileAugmentation(tiles=(2, 2), gain=0, noise_sd=0, flip_left_right=True)(
+        images.repeat(4, 1, 1, 1), torch.Generator().manual_seed(0)
+    )
+    side = mirrored[:, :, :16, :8].sum((1, 2, 3)) > mirrored[:, :, :16, 8:16].sum((1, 2, 3))
+    assert 4 < side.sum() < 28
+
+
+def test_augmentation_with_nothing_to_draw_is_the_identity_and_seeds_repeat():
+    images = torch.rand(3, 1, 24, 36, generator=torch.Generator().manual_seed(1))
+    nothing = TileAugmentation(tiles=(2, 3), rotation_deg=0, shift=0, zoom=0, gain=0, noise_sd=0)
+    torch.testing.assert_close(nothing(images, torch.Generator().manual_seed(0)), images)
+    some = TileAugmentation(tiles=(2, 3))
+    one, two = (some(images, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, two)
+
+
+def test_rotation_keeps_shapes_in_tiles_that_are_not_square():
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(80.0), indexing="ij")
+    disc = (((y - 19.5) ** 2 + (x - 39.5) ** 2) < 100).float()[None, None]
+    turn = TileAugmentation(rotation_deg=45, shift=0, zoom=0, gain=0, noise_sd=0)
+    moved = turn(disc.repeat(6, 1, 1, 1), torch.Generator().manual_seed(3))
+    assert (moved - disc).abs().mean() < 0.01  # a disc stays a disc, not an ellipse
+
+
+@pytest.mark.parametrize("architecture", ["lightweight", "resnet10", "resnet18"])
+@pytest.mark.parametrize("shape", [(96, 64), (32, 32, 32)])
+def test_encoders_say_how_many_features_they_give(architecture, shape):
+    encoder = build_encoder(architecture, shape, in_channels=2).eval()
+    with torch.no_grad():
+        assert encoder(torch.zeros(2, 2, *shape)).shape == (2, encoder.n_features)
+    with pytest.raises(ValueError, match="architecture must be among"):
+        build_encoder("vgg", shape)
+    assert architecture in ARCHITECTURES
+
+
+def test_the_lightweight_network_is_the_published_one_at_256():
+    encoder = LightweightEncoder((256, 256))
+    convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in convolutions] == [16, 32, 64, 128, 256, 512]
+    assert encoder.n_features == 2048
+
+
+def test_the_reference_image_is_taken_off_inside_the_network():
+    mean = torch.rand(1, 16, 16)
+    encoder = build_encoder("lightweight", (16, 16))
+    net = ImageTabularNet(encoder, 0, 1, reference=(mean, 0.5)).eval()
+    with torch.no_grad():
+        shifted = net.embed(mean[None] + 0.5)
+        plain = net.reduce(encoder(torch.ones(1, 1, 16, 16)))
+    torch.testing.assert_close(shifted, plain)
+
+
+def test_devices_and_precision_are_refused_or_resolved():
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(ValueError, match="device must be"):
+        resolve_device("gpu!")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match='not present on this machine; use device="auto"'):
+            resolve_device("cuda")
+    assert resolve_precision("bf16", torch.device("cpu"))
+    assert not resolve_precision("float32", torch.device("cuda"))
+
+
+def test_regression_loss_and_private_state_nest():
+    outputs, targets = torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0])
+    assert squared_error(outputs, targets).tolist() == [0.0, 4.0]
+    with private_torch_state(0), private_torch_state(1):
+        inner = torch.rand(1)
+    with private_torch_state(1):
+        assert torch.equal(inner, torch.rand(1))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_on_a_gpu_gives_a_network_on_the_cpu():
+    trained, _ = train_network(network, samples(), seed=0, **{**SETTINGS, "device": "cuda"})
+    assert all(p.device.type == "cpu" for p in trained.parameters())
+    assert np.isfinite(apply_network(trained, samples().inputs, device="cuda")).all()
