@@ -35,6 +35,8 @@ class TileAugmentation:
         Standard deviation of added Gaussian noise, in units of the image.
     flip_left_right : bool, default=False
         Mirror every tile of half of the patients.
+    fixed_rows : int, default=0
+        Rows at the bottom of the picture that belong to no tile and stay as they are (symbols).
     """
 
     tiles: tuple = (1, 1)
@@ -44,12 +46,13 @@ class TileAugmentation:
     gain: float = 0.05
     noise_sd: float = 0.02
     flip_left_right: bool = False
+    fixed_rows: int = 0
 
     def __call__(self, images, generator):
         """Augment images of shape (batch, channels, height, width); draws come from `generator`."""
         batch, channels, height, width = images.shape
         down, across = self.tiles
-        tile_height, tile_width = height // down, width // across
+        tile_height, tile_width = (height - self.fixed_rows) // down, width // across
 
         def draw(limit, *shape):
             return (

@@ -37,11 +37,11 @@ INFERENCE_BATCH = 64
 class ImageEstimator(BaseEstimator):
     """Base of the classifiers and regressors on images and tabular values.
 
-    A subclass defines `_read_images(X)` (an array and the grid of its voxels for every patient),
-    `_encoder(shape)` and `_augmentation()`.
+    A subclass defines `_images(X, fitting)` (all images as one array), `_encoder(shape)` and
+    `_augmentation()`; see `prognosis.estimators.branches`.
     """
 
-    image: str | None = None
+    image: str | list | None = None
     tabular: list | None = None
     _: KW_ONLY
     patient: str | None = None
@@ -63,7 +63,7 @@ class ImageEstimator(BaseEstimator):
     verbose: int = 0
 
     _parameter_constraints: ClassVar = {
-        "image": [str, None],
+        "image": [str, list, tuple, None],
         "tabular": ["array-like", None],
         "patient": [str, None],
         "epochs": [Interval(Integral, 1, None, closed="left")],
@@ -132,11 +132,7 @@ class ImageEstimator(BaseEstimator):
             return {"tabular": self.encoder_.transform(X)}
         inputs = {}
         if self.image is not None:
-            arrays, grids = self._read_images(X)
-            if fitting:
-                self.grid_ = grids[0]
-            self._check_grids(X, grids)
-            inputs["image"] = np.stack(arrays)[:, None]
+            inputs["image"] = self._images(X, fitting)
             if fitting:
                 self.image_shape_ = inputs["image"].shape[1:]
         if self.tabular is not None:
@@ -147,21 +143,17 @@ class ImageEstimator(BaseEstimator):
             inputs["tabular"] = self.encoder_.transform(X).astype(dtype)
         return inputs
 
-    def _check_grids(self, X, grids):
-        for row, grid in zip(X.index, grids, strict=True):
-            if not self.grid_.matches(grid):
-                raise CohortError(
-                    f"row {row!r}, column {self.image!r}: found {grid}, but the first image in "
-                    f"training has {self.grid_}; bring all images to one grid first, or, if they "
-                    "are registered already, set the parameter grid to the one they should have"
-                )
-
     def _declared(self):
         return self.image is not None or self.tabular is not None
 
+    def _image_columns(self):
+        if self.image is None:
+            return []
+        return [self.image] if isinstance(self.image, str) else list(self.image)
+
     def _columns(self):
-        named = [self.image, self.patient, *(self.tabular if self.tabular is not None else [])]
-        return [name for name in named if name is not None]
+        patient = [] if self.patient is None else [self.patient]
+        return [*self._image_columns(), *patient, *(self.tabular or [])]
 
     def _check_X_y(self, X, y, *, numeric):
         """Validate both and remember the columns; returns X and a 1-D y."""
@@ -240,11 +232,14 @@ class ImageEstimator(BaseEstimator):
             ]
         )
 
+    def _network_class(self):
+        from imaging.nets.classifiers import ImageTabularNet
+
+        return ImageTabularNet
+
     def _new_network(self, inputs, y, weights, n_outputs):
         """A new network for these inputs; the torch random state is the caller's."""
         import torch
-
-        from imaging.nets.classifiers import ImageTabularNet
 
         encoder, reference, start = None, None, None
         if "image" in inputs:
@@ -256,7 +251,7 @@ class ImageEstimator(BaseEstimator):
             if "tabular" in inputs:
                 start = self._linear_start(inputs["tabular"], y, weights)
         n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
-        network = ImageTabularNet(
+        network = self._network_class()(
             encoder,
             n_tabular,
             n_outputs,

@@ -15,15 +15,50 @@ _BLOCKS = {
             layer starts from a logistic (or ridge) regression on them, so the image has to add
             to what they say already.
     """,
-    "mosaic": """
-        plane : {"axial", "coronal", "sagittal"} or tuple of these, default="axial"
+    "image": """
+        image : str, list of str or None, default=None
+            Column of `X` that holds the scans: paths of NIfTI files or nibabel images, 3-D, all on
+            the same grid (or see `grid`). Several columns (a scan and a lesion mask, say) become
+            channels. None: no image; then the network sees the declared tabular columns, or, with
+            none declared, all of a numeric `X`.
+    """,
+    "slices": """
         rows, columns : int, default=4
-            Tiles of the mosaic, for each plane. Ignored for 2-D pictures, like the next parameter.
-        first_slice, slice_step : int, default=None
-            In voxels of the canonical (RAS+) image; None spreads the slices evenly (see
+            Tiles of the mosaic, for each plane. Ignored for 2-D pictures, as are `first_slice`,
+            `plane` and `slice_step`.
+        first_slice : int, default=None
+            In voxels of the canonical (RAS+) image; None spreads or centres the slices (see
             `imaging.SliceMosaic`).
+    """,
+    "atlas": """
+        atlas : str, path, nilearn Bunch or imaging.Atlas, default="aal"
+            See `imaging.load_atlas`; scans must be in its space.
+        regions : list of str or int, default=8
+            Regions to show, each in its own cell; a number takes the first so many of
+            `imaging.LANGUAGE_REGIONS`. Choosing regions by looking at the outcome belongs inside
+            the fold.
+    """,
+    "canvas": """
+        plane : {"axial", "coronal", "sagittal"} or tuple of these, default="axial"
+            Several planes are for stitched slices only.
+        slice_step : int, default=None
+            In voxels. None spreads stitched slices evenly, and shows regions in all slices.
         mosaic_size : int, (height, width) or None, default=128
-            Pixels of the picture the network sees; a 2-D picture is resized to fit into it.
+            Pixels of the picture of the brain; a 2-D picture is resized to fit into it.
+        symbols : list of str, dict of str to str, or None, default=None
+            Columns drawn as symbols below the brain, with the look of each if it is a dict (see
+            `SymbolScaler`); they are scaled inside `fit`, and apart from the brain.
+        symbol_limits : dict of str to (low, high), default=None
+            Ends of the scales of continuous symbols, in units of the column.
+        symbol_size : int, default=24
+            Pixels of a symbol's cell.
+    """,
+    "volume": """
+        spacing_mm : float, default=4
+            Edge of the voxels that the network sees: scans shrink to it by averages, and are never
+            enlarged.
+    """,
+    "branch": """
         grid : None, "mni152", path, nibabel image or Grid, default=None
             Resample every scan to the voxels of this image first, through world coordinates (it
             does not register). None requires that all scans have one grid already. "mni152" is the
@@ -31,16 +66,27 @@ _BLOCKS = {
         allow_empty : bool, default=False
             Accept volumes that are zero everywhere: set it for lesion masks, not for scans.
         architecture : {"lightweight", "resnet10", "resnet18", "resnet34", "resnet50", \
-"resnet101"}, default="lightweight"
-            Trained from scratch.
+"resnet101"} or callable, default="lightweight"
+            Trained from scratch. A callable gets the spatial shape and the number of channels and
+            returns an encoder: a torch module with `n_features`, pretrained for instance.
         flip_left_right : bool, default=False
             Also mirror training images. Off, since after a stroke the side matters.
     """,
-    "mosaic_fitted": """
+    "branch_fitted": """
         grid_ : Grid
             Of the training images.
-        mosaic_ : SliceMosaic
-            The layout of the tiles, to put saliency maps back into the brain.
+    """,
+    "canvas_fitted": """
+        grid_ : Grid
+            Of the training images.
+        mosaic_ : SliceMosaic or RoiMosaic
+            The layout of the brain's picture, to put saliency maps back into the brain.
+        cells_ : dict of str to (slice, slice)
+            Where everything lies in the picture, for `imaging.show_canvas`.
+        scaler_ : SymbolScaler
+            Where there are symbols.
+        symbol_rows_ : int
+            Rows of pixels below the brain that hold symbols.
     """,
     "training": """
         patient : str, default=None

@@ -7,45 +7,33 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from imaging.caching import as_memory, cached_call
 from imaging.intensity import rescale_intensity
 from imaging.mosaics import SliceMosaic, resize_picture
-from imaging.nets import ARCHITECTURES
 from imaging.volumes import Grid, is_picture, read_picture, read_volume, to_grid
 
-from ..columns import map_images
-from .base import ImageClassifier, ImageEstimator, ImageRegressor
+from .base import ImageClassifier, ImageRegressor
+from .branches import CanvasBranch, open_grid
 from .documentation import documented
 
 __all__ = ["StitchedSliceClassifier", "StitchedSliceRegressor"]
 
 
 @dataclass(eq=False, repr=False)
-class _StitchedSlices(ImageEstimator):
-    """The mosaic branch: how a scan becomes a picture."""
+class StitchedSlices(CanvasBranch):
+    """The branch that sees cross-sections, stitched into one picture."""
 
-    plane: str | tuple = "axial"
     rows: int = 4
     columns: int = 4
     first_slice: int | None = None
-    slice_step: int | None = None
-    mosaic_size: int | tuple = 128
-    grid: object = None
-    allow_empty: bool = False
-    architecture: str = "lightweight"
-    flip_left_right: bool = False
 
     _parameter_constraints: ClassVar = {
-        **ImageEstimator._parameter_constraints,
+        **CanvasBranch._parameter_constraints,
         "rows": [Interval(Integral, 1, None, closed="left")],
         "columns": [Interval(Integral, 1, None, closed="left")],
         "first_slice": [Integral, None],
-        "slice_step": [Interval(Integral, 1, None, closed="left"), None],
-        "allow_empty": ["boolean"],
-        "architecture": [StrOptions(set(ARCHITECTURES))],
-        "flip_left_right": ["boolean"],
     }
 
     @property
@@ -60,17 +48,13 @@ class _StitchedSlices(ImageEstimator):
             size=self.mosaic_size,
         )
 
-    def _read_images(self, X):
+    def _reader(self):
         read = cached_call(as_memory(self.memory), _read_mosaic)
-        arguments = (self.mosaic_, _open_grid(self.grid), self.allow_empty)
-        results = map_images(lambda cell: read(cell, *arguments), X, self.image, n_jobs=self.n_jobs)
-        pictures, grids = zip(*results, strict=True)
-        return pictures, grids
+        arguments = (self.mosaic_, open_grid(self.grid), self.allow_empty)
+        return lambda cell: read(cell, *arguments)
 
-    def _encoder(self, shape):
-        from imaging.nets.classifiers import build_encoder
-
-        return build_encoder(self.architecture, shape[1:], shape[0])
+    def _brain_cells(self):
+        return {"brain": self._brain_place()}
 
     def _augmentation(self):
         if not self.augment or self.image is None:
@@ -84,30 +68,31 @@ class _StitchedSlices(ImageEstimator):
                 'back; use plane="axial" or "coronal"'
             )
         tiles = self.mosaic_.tiles if volume else (1, 1)
-        return TileAugmentation(tiles=tiles, flip_left_right=self.flip_left_right)
+        return TileAugmentation(
+            tiles=tiles, flip_left_right=self.flip_left_right, fixed_rows=self.symbol_rows_
+        )
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class StitchedSliceClassifier(ImageClassifier, _StitchedSlices):
+class StitchedSliceClassifier(ImageClassifier, StitchedSlices):
     """Classify patients by a CNN on stitched cross-sections of their scans.
 
     Parameters
     ----------
-    image : str, default=None
-        Column of `X` that holds the scans: paths of NIfTI files or nibabel images, 3-D, all on the
-        same grid (or see `grid`); or 2-D pictures (PNG, NIfTI of one slice), all of the same size.
-        None: no image; then the network sees the declared tabular columns, or, with none declared,
-        all of a numeric `X`.
+    {image}
+        2-D pictures (PNG, NIfTI of one slice), all of the same size, are taken as they are.
     {tabular}
-    {mosaic}
+    {slices}
+    {canvas}
+    {branch}
     {class_weight}
     {training}
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-    {mosaic_fitted}
+    {canvas_fitted}
     {fitted}
 
     References
@@ -124,29 +109,31 @@ class StitchedSliceClassifier(ImageClassifier, _StitchedSlices):
     """
 
     _parameter_constraints: ClassVar = {
-        **_StitchedSlices._parameter_constraints,
+        **StitchedSlices._parameter_constraints,
         **ImageClassifier._parameter_constraints,
     }
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class StitchedSliceRegressor(ImageRegressor, _StitchedSlices):
+class StitchedSliceRegressor(ImageRegressor, StitchedSlices):
     """Predict a number for patients by a CNN on stitched cross-sections of their scans.
 
     Parameters
     ----------
-    image : str, default=None
-        As in `StitchedSliceClassifier`.
+    {image}
+        2-D pictures (PNG, NIfTI of one slice), all of the same size, are taken as they are.
     {tabular}
-    {mosaic}
+    {slices}
+    {canvas}
+    {branch}
     {training}
 
     Attributes
     ----------
     target_mean_, target_scale_ : float
         Mean and standard deviation of the outcome in training; networks predict the scaled one.
-    {mosaic_fitted}
+    {canvas_fitted}
     {fitted}
 
     References
@@ -161,17 +148,6 @@ class StitchedSliceRegressor(ImageRegressor, _StitchedSlices):
     >>> cnn.fit(X, X["age"]).predict(X).shape
     (20,)
     """
-
-
-def _open_grid(grid):
-    """The grid that scans are resampled to, or None."""
-    if grid is None or isinstance(grid, Grid):
-        return grid
-    if isinstance(grid, str) and grid == "mni152":
-        from nilearn.datasets import load_mni152_template
-
-        return Grid.of(load_mni152_template(resolution=2))
-    return Grid.of(grid)
 
 
 def _read_mosaic(source, mosaic, grid, allow_empty):

@@ -1,0 +1,156 @@
+"""From image columns to the array that a network sees: what all kinds of image have in common.
+
+A branch says how one scan becomes an array (`_reader`) and how training images may be changed at
+random (`_augmentation`); `CanvasBranch` is for pictures, beside which symbols can be drawn.
+"""
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from imaging.nets import ARCHITECTURES
+from imaging.symbols import draw_symbols, symbol_cells
+from imaging.volumes import Grid
+
+from ..columns import map_images
+from ..errors import CohortError
+from ..symbols import SymbolScaler
+from .base import ImageEstimator
+
+__all__ = ["CanvasBranch", "ImageBranch", "open_grid"]
+
+
+@dataclass(eq=False, repr=False)
+class ImageBranch(ImageEstimator):
+    """Reads image columns on one grid, one channel each, and names the encoder."""
+
+    grid: object = None
+    allow_empty: bool = False
+    architecture: object = "lightweight"
+    flip_left_right: bool = False
+
+    _parameter_constraints: ClassVar = {
+        **ImageEstimator._parameter_constraints,
+        "allow_empty": ["boolean"],
+        "architecture": [StrOptions(set(ARCHITECTURES)), callable],
+        "flip_left_right": ["boolean"],
+    }
+
+    def prepared_images(self, X):
+        """What the networks see of each patient, after `fit`.
+
+        Parameters
+        ----------
+        X : DataFrame
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_patients, n_channels, ...), float32
+        """
+        return self._images(self._check_X(X), fitting=False)
+
+    def _images(self, X, fitting):
+        read, channels = self._reader(), []
+        for column in self._image_columns():
+            arrays, grids = zip(*map_images(read, X, column, n_jobs=self.n_jobs), strict=True)
+            if fitting and not channels:
+                self.grid_ = grids[0]
+            self._check_grids(X, column, grids)
+            channels.append(np.stack(arrays))
+        return np.stack(channels, axis=1)
+
+    def _check_grids(self, X, column, grids):
+        for row, grid in zip(X.index, grids, strict=True):
+            if not self.grid_.matches(grid):
+                raise CohortError(
+                    f"row {row!r}, column {column!r}: found {grid}, but the first image in "
+                    f"training has {self.grid_}; bring all images to one grid first, or, if they "
+                    "are registered already, set the parameter grid to the one they should have"
+                )
+
+    def _encoder(self, shape):
+        if callable(self.architecture):
+            return self.architecture(shape[1:], shape[0])
+        from imaging.nets.classifiers import build_encoder
+
+        return build_encoder(self.architecture, shape[1:], shape[0])
+
+
+@dataclass(eq=False, repr=False)
+class CanvasBranch(ImageBranch):
+    """Sees one picture per patient; symbols are drawn below the brain and scaled apart from it."""
+
+    plane: str | tuple = "axial"
+    slice_step: int | None = None
+    mosaic_size: int | tuple = 128
+    symbols: object = None
+    symbol_limits: dict | None = None
+    symbol_size: int = 24
+
+    _parameter_constraints: ClassVar = {
+        **ImageBranch._parameter_constraints,
+        "slice_step": [Interval(Integral, 1, None, closed="left"), None],
+        "symbols": ["array-like", dict, None],
+        "symbol_limits": [dict, None],
+        "symbol_size": [Interval(Integral, 8, None, closed="left")],
+    }
+
+    @property
+    def cells_(self):
+        """Where everything lies in the picture, for `imaging.show_canvas`: name to (slice, slice).
+
+        Regions (or "brain"), then one cell per symbol.
+        """
+        cells = self._brain_cells()
+        if self.symbol_rows_:
+            top, width = self.image_shape_[1] - self.symbol_rows_, self.image_shape_[2]
+            names = [symbol.name for symbol in self.scaler_.symbols_]
+            for name, (down, across) in symbol_cells(names, (self.symbol_rows_, width)).items():
+                cells[name] = (slice(top + down.start, top + down.stop), across)
+        return cells
+
+    def _declared(self):
+        return super()._declared() or self.symbols is not None
+
+    def _columns(self):
+        if self.symbols is not None and self.image is None:
+            raise ValueError(
+                "symbols are drawn beside an image, and image is None; name an image column, or "
+                "give these columns as tabular"
+            )
+        return [*super()._columns(), *(self.symbols if self.symbols is not None else [])]
+
+    def _images(self, X, fitting):
+        pictures = super()._images(X, fitting)
+        width = pictures.shape[-1]
+        if fitting:
+            self.symbol_rows_ = 0
+            if self.symbols is not None:
+                self.scaler_ = SymbolScaler(self.symbols, limits=self.symbol_limits).fit(X)
+                per_row = max(1, width // self.symbol_size)
+                count = len(self.scaler_.symbols_)
+                self.symbol_rows_ = self.symbol_size * -(-count // per_row)
+        if not self.symbol_rows_:
+            return pictures
+        values = self.scaler_.transform(X)
+        strip = draw_symbols(values, self.scaler_.symbols_, (self.symbol_rows_, width))[:, None]
+        strip = np.repeat(strip, pictures.shape[1], axis=1)
+        return np.concatenate([pictures, strip], axis=2)
+
+    def _brain_place(self):
+        return slice(0, self.image_shape_[1] - self.symbol_rows_), slice(0, self.image_shape_[2])
+
+
+def open_grid(grid):
+    """The grid that scans are resampled to, or None."""
+    if grid is None or isinstance(grid, Grid):
+        return grid
+    if isinstance(grid, str) and grid == "mni152":
+        from nilearn.datasets import load_mni152_template
+
+        return Grid.of(load_mni152_template(resolution=2))
+    return Grid.of(grid)
