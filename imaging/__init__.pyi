@@ -3,6 +3,7 @@ from .errors import AtlasError, ImageError, ImagingError
 from .intensity import rescale_intensity
 from .mosaics import SliceMosaic
 from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
+from .shrinking import shrink_volume
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
 from .volumes import (
     Grid,

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import joblib
 import nibabel as nib
 import numpy as np
 
@@ -48,6 +49,11 @@ class Atlas:
 
     def __getstate__(self):
         return {**self.__dict__, "_on_grids": OrderedDict()}
+
+    @functools.cached_property
+    def identity(self):
+        """A hash of labels, place and names, for caches: it is computed once."""
+        return joblib.hash((np.asanyarray(self.image.dataobj), self.image.affine, self.names))
 
     @property
     def regions(self):

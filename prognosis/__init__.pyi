@@ -5,7 +5,10 @@ from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
 from .columns import TabularEncoder, tabular_encoder
 from .errors import CohortError, DownloadError, PrognosisError
+from .estimators.fusion import FusionClassifier, FusionRegressor
+from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
+from .estimators.volume import VolumeClassifier, VolumeRegressor
 from .evaluation.comparison import Comparison, compare
 from .evaluation.ladder import linear_ladder, logistic_ladder
 from .evaluation.running import ModelError

@@ -1,6 +1,7 @@
 """Encoders that turn an image into a feature vector, and the head that adds tabular values.
 
-Every encoder has `n_features`, so that heads, embeddings and fusion need not know which it is.
+Every encoder has `n_features`, so that heads and embeddings need not know which it is, and works in
+two steps, `feature_maps` (of which there are `n_maps`) and `summarise`, between which others step.
 """
 
 import torch
@@ -54,14 +55,21 @@ class LightweightEncoder(nn.Module):
         if not steps:
             raise ImageError(f"an image of {shape} pixels is too small for a convolutional network")
         self.steps = nn.Sequential(*steps)
+        self.n_maps = in_channels
         self.n_features = in_channels * int(torch.tensor(shape).prod())
         for step in steps:
             if isinstance(step, convolution):
                 nn.init.kaiming_normal_(step.weight, nonlinearity="relu")
                 nn.init.zeros_(step.bias)
 
+    def feature_maps(self, image):
+        return self.steps(image)
+
+    def summarise(self, maps):
+        return maps.flatten(1)
+
     def forward(self, image):
-        return self.steps(image).flatten(1)
+        return self.summarise(self.feature_maps(image))
 
 
 class _PooledResNet(nn.Module):
@@ -89,10 +97,18 @@ class _PooledResNet(nn.Module):
             feed_forward=False,
             bias_downsample=False,
         )
-        self.n_features = 512 * (4 if block == "bottleneck" else 1)
+        self.n_maps = self.n_features = 512 * (4 if block == "bottleneck" else 1)
+
+    def feature_maps(self, image):
+        body = self.body
+        maps = body.maxpool(body.act(body.bn1(body.conv1(image))))
+        return body.layer4(body.layer3(body.layer2(body.layer1(maps))))
+
+    def summarise(self, maps):
+        return self.body.avgpool(maps).flatten(1)
 
     def forward(self, image):
-        return self.body(image)
+        return self.summarise(self.feature_maps(image))
 
 
 def build_encoder(architecture, shape, in_channels=1):
@@ -165,11 +181,15 @@ class ImageTabularNet(nn.Module):
                 self.output.weight[:, n_hidden:] = weight
                 self.output.bias[:] = bias
 
+    def standardise(self, image):
+        """The image as its difference from the training set's mean."""
+        return (image - self.image_mean) / self.image_scale
+
     def embed(self, image=None, tabular=None):
         """The features of the hidden layer, shape (batch, n_hidden)."""
         if self.encoder is None:
             return self.reduce(tabular)
-        return self.reduce(self.encoder((image - self.image_mean) / self.image_scale))
+        return self.reduce(self.encoder(self.standardise(image)))
 
     def forward(self, image=None, tabular=None):
         features = self.dropout(self.embed(image, tabular))

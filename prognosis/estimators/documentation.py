@@ -22,6 +22,18 @@ _BLOCKS = {
             channels. None: no image; then the network sees the declared tabular columns, or, with
             none declared, all of a numeric `X`.
     """,
+    "fused": """
+        tabular : list of str, default=None
+            Columns whose values meet the image inside the network; they are imputed, encoded and
+            scaled inside `fit` (see `prognosis.TabularEncoder`).
+        branch : {"stitched", "roi", "volume"}, default="stitched"
+            What the network sees of the image: stitched slices, packed regions or the volume. Each
+            heeds its own parameters of those below, as in `StitchedSliceClassifier`,
+            `RoiSymbolClassifier` and `VolumeClassifier`.
+        fusion : {"early", "daft"}, default="early"
+            "early" puts image features and tabular values side by side before a hidden layer;
+            "daft" lets the tabular values scale and shift the feature maps.
+    """,
     "slices": """
         rows, columns : int, default=4
             Tiles of the mosaic, for each plane. Ignored for 2-D pictures, as are `first_slice`,

@@ -3,10 +3,8 @@
 Together with lesion size this is what conventional, lesion-based prognosis knows of the image.
 """
 
-import joblib
-import numpy as np
-
 from imaging.atlases import load_atlas, region_load
+from imaging.caching import Identified
 
 from .measurement import ImageMeasurement
 
@@ -74,20 +72,8 @@ class RegionLoad(ImageMeasurement):
         return self.columns_
 
     def _measurement(self):
-        return _region_load, _Identified(self.atlas_)
-
-
-class _Identified:
-    """An atlas that the cache recognises by a hash computed once, not anew for every patient."""
-
-    def __init__(self, atlas):
-        voxels = np.asanyarray(atlas.image.dataobj)
-        self.atlas = atlas
-        self.identity = joblib.hash((voxels, atlas.image.affine, atlas.names))
-
-    def __getstate__(self):
-        return self.identity
+        return _region_load, Identified(self.atlas_, self.atlas_.identity)
 
 
 def _region_load(source, identified):
-    return region_load(source, identified.atlas)
+    return region_load(source, identified.value)
