@@ -50,6 +50,10 @@ class Atlas:
     def __getstate__(self):
         return {**self.__dict__, "_on_grids": OrderedDict()}
 
+    def __deepcopy__(self, memo):
+        # Nothing of an atlas changes, and clones of an estimator should share what is kept.
+        return self
+
     @functools.cached_property
     def identity(self):
         """A hash of labels, place and names, for caches: it is computed once."""

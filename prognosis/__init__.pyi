@@ -11,5 +11,8 @@ from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .estimators.volume import VolumeClassifier, VolumeRegressor
 from .evaluation.comparison import Comparison, compare
 from .evaluation.ladder import linear_ladder, logistic_ladder
+from .evaluation.matched_groups import LockBoxError, MatchedGroups
 from .evaluation.running import ModelError
 from .symbols import SymbolScaler
+from .features.embedding import ImageEmbedding
+from .evaluation.temperature import TemperatureScaled

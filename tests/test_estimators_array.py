@@ -3,7 +3,16 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from prognosis import StitchedSliceClassifier, StitchedSliceRegressor
+from prognosis import (
+    FusionClassifier,
+    FusionRegressor,
+    RoiSymbolClassifier,
+    RoiSymbolRegressor,
+    StitchedSliceClassifier,
+    StitchedSliceRegressor,
+    VolumeClassifier,
+    VolumeRegressor,
+)
 
 # One batch that holds everybody, and nothing random: then weights act exactly as repetitions.
 FULL_BATCH = {"batch_size": 10_000, "dropout": 0.0, "epochs": 60, "learning_rate": 1e-2}
@@ -12,6 +21,12 @@ ESTIMATORS = [
     StitchedSliceRegressor(epochs=15),
     StitchedSliceClassifier(**FULL_BATCH),
     StitchedSliceRegressor(**FULL_BATCH),
+    RoiSymbolClassifier(epochs=15),
+    RoiSymbolRegressor(epochs=15),
+    VolumeClassifier(epochs=15),
+    VolumeRegressor(epochs=15),
+    FusionClassifier(epochs=15),
+    FusionRegressor(epochs=15),
 ]
 IN_BATCHES = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -31,7 +46,7 @@ def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator, at_least", [*zip(ESTIMATORS, [60, 56, 60, 56])])
+@pytest.mark.parametrize("estimator, at_least", [*zip(ESTIMATORS, [60, 56] * 5)])
 def test_the_suite_is_not_silently_switched_off(estimator, at_least):
     names = [check.func.__name__ for _, check in estimator_checks_generator(estimator)]
     assert len(names) >= at_least

@@ -101,8 +101,8 @@ class TestCorrectedResampledTTest:
         )
 
     def test_refuses_nonsense(self):
-        with pytest.raises(ValueError, match="one-dimensional"):
-            corrected_resampled_ttest(np.zeros((2, 2)), 0.25)
+        with pytest.raises(ValueError, match="n_folds, n_seeds"):
+            corrected_resampled_ttest(np.zeros((2, 2, 2)), 0.25)
         with pytest.raises(ValueError, match="must be positive"):
             corrected_resampled_ttest([0.1, 0.2], 0)
 

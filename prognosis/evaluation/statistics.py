@@ -45,7 +45,7 @@ class TestResult:
     p_value: float
 
 
-def corrected_resampled_ttest(differences, test_to_train, *, confidence=0.95):
+def corrected_resampled_ttest(differences, test_to_train, *, df="folds", confidence=0.95):
     """Corrected resampled t-test on per-fold differences of a score.
 
     The folds of (repeated) cross-validation share training patients, so their differences are
@@ -55,10 +55,16 @@ def corrected_resampled_ttest(differences, test_to_train, *, confidence=0.95):
 
     Parameters
     ----------
-    differences : array-like of shape (n_folds,)
-        Score of one model minus score of the other, fold by fold, over all repeats.
+    differences : array-like of shape (n_folds,) or (n_folds, n_seeds)
+        Score of one model minus score of the other, fold by fold, over all repeats. Seeds are
+        averaged inside each fold first: they are no independent samples of patients.
     test_to_train : float or array-like of shape (n_folds,)
         Test patients divided by training patients; over folds of unequal size the mean is used.
+    df : {"folds", "effective"}, default="folds"
+        Degrees of freedom: k - 1; or ``k_eff - 1`` with ``k_eff = k / (1 + (k - 1) * rho)``, the
+        number of independent folds that carry as much information as k folds whose scores have
+        the correlation ``rho = n_test / (n_test + n_train)``. The latter is far more cautious: five
+        folds leave 1.8 degrees of freedom, not 4.
     confidence : float, default=0.95
 
     Returns
@@ -70,7 +76,8 @@ def corrected_resampled_ttest(differences, test_to_train, *, confidence=0.95):
     Raises
     ------
     ValueError
-        If `differences` is not one-dimensional, or `test_to_train` is not positive.
+        If `differences` has more than two dimensions, `test_to_train` is not positive, or `df` is
+        unknown.
 
     References
     ----------
@@ -84,8 +91,14 @@ def corrected_resampled_ttest(differences, test_to_train, *, confidence=0.95):
     (1.8856, 0.1324)
     """
     differences = np.asarray(differences, dtype=float)
-    if differences.ndim != 1:
-        raise ValueError(f"differences must be one-dimensional, got shape {differences.shape}")
+    if differences.ndim not in (1, 2):
+        raise ValueError(
+            f"differences must be (n_folds,) or (n_folds, n_seeds), got shape {differences.shape}"
+        )
+    if differences.ndim == 2:
+        differences = differences.mean(axis=1)
+    if df not in ("folds", "effective"):
+        raise ValueError(f'df must be "folds" or "effective", got {df!r}')
     ratio = float(np.mean(test_to_train))
     if not ratio > 0:
         raise ValueError(f"test_to_train must be positive, got {test_to_train!r}")
@@ -93,14 +106,17 @@ def corrected_resampled_ttest(differences, test_to_train, *, confidence=0.95):
     if k < 2 or np.isnan(differences).any():
         return TestResult(*[np.nan] * 6)
     mean = differences.mean()
+    degrees = k - 1.0
+    if df == "effective":
+        degrees = k / (1 + (k - 1) * ratio / (1 + ratio)) - 1
     if np.ptp(differences) <= 1e-12 * max(1.0, np.abs(differences).max()):
-        return _without_variance(mean, k - 1)
+        return _without_variance(mean, degrees)
     error = np.sqrt((1 / k + ratio) * differences.var(ddof=1))
-    reach = stats.t.ppf((1 + confidence) / 2, k - 1) * error
+    reach = stats.t.ppf((1 + confidence) / 2, degrees) * error
     t = mean / error
-    p = 2 * stats.t.sf(abs(t), k - 1)
+    p = 2 * stats.t.sf(abs(t), degrees)
     return TestResult(
-        float(mean), float(mean - reach), float(mean + reach), float(t), float(k - 1), float(p)
+        float(mean), float(mean - reach), float(mean + reach), float(t), float(degrees), float(p)
     )
 
 

@@ -1,0 +1,258 @@
+"""What a network sees in the images, as columns for conventional learners.
+
+Cross-fitted: the features that a training patient gets come from a network that never saw that
+patient's outcome, and are aligned so that a column means the same whichever network gave it.
+"""
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from ..columns import check_cohort
+from ..errors import CohortError
+from ..evaluation.splits import make_splits
+
+__all__ = ["ImageEmbedding"]
+
+
+class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+    """Add features of a network to the table, for logistic regression, boosting and the like.
+
+    Parameters
+    ----------
+    estimator : image classifier or regressor of this package
+        Unfitted, for example ``StitchedSliceClassifier("t1w")``; it is cloned for every fold.
+    cv : int, scikit-learn splitter or iterable of (train, test) row numbers, default=5
+        Folds of the cross-fitting; a number is stratified for classifiers, and keeps rows of one
+        patient together where the estimator has `patient`. Every row must be tested.
+    n_components : int, default=8
+        Aligned penultimate features; 0 keeps only what the networks conclude.
+    prefix : str, default="cnn"
+        The added columns are ``<prefix>_output`` (log odds of each class but the first against it,
+        or the predicted number; numbered if there are several) and ``<prefix>_1`` ... .
+    random_state : int, default=None
+        Draws the folds.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        One per fold.
+    columns_ : list of str
+        The columns that are added.
+    feature_names_in_ : ndarray of str
+    n_features_in_ : int
+
+    Notes
+    -----
+    ``fit_transform`` gives training patients the features of the one network that did not train on
+    them; ``transform`` gives new patients the mean over all networks. So ``fit(X).transform(X)`` is
+    not ``fit_transform(X)``, and on training patients only the latter is honest. A Pipeline does
+    the right thing by itself.
+
+    Networks of different folds number their features differently. Each fold's features are reduced
+    to their principal components and rotated (orthogonal Procrustes) onto a reference that knows no
+    outcome: the principal components of the images. Networks that agree up to a rotation therefore
+    give the same columns, and no outcome passes from one fold to another through the alignment.
+
+    References
+    ----------
+    Roohani et al. 2018, arXiv 1811.10520 (CNN features complement lesion features); Schönemann
+    1966, Psychometrika 31:1-10 (Procrustes).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from prognosis import ImageEmbedding, StitchedSliceClassifier, TabularEncoder
+    >>> from prognosis import make_stroke_cohort
+    >>> X, y = make_stroke_cohort(30, resolution_mm=8, random_state=0)
+    >>> cnn = StitchedSliceClassifier("t1w", mosaic_size=64, epochs=2, random_state=0)
+    >>> embedding = ImageEmbedding(cnn, cv=2, n_components=2, random_state=0)
+    >>> columns = ["severity", "cnn_output", "cnn_1", "cnn_2"]
+    >>> model = make_pipeline(embedding, TabularEncoder(columns), LogisticRegression())
+    >>> model.fit(X, y).predict_proba(X).shape
+    (30, 2)
+    """
+
+    def __init__(self, estimator, cv=5, *, n_components=8, prefix="cnn", random_state=None):
+        self.estimator = estimator
+        self.cv = cv
+        self.n_components = n_components
+        self.prefix = prefix
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Train one network per fold.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_patients, n_columns)
+        y : array-like of shape (n_patients,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        CohortError
+            As the estimator; also if a column to be added exists already.
+        ValueError
+            If `n_components` is negative, or the estimator cannot embed.
+        """
+        self.fit_transform(X, y)
+        return self
+
+    def fit_transform(self, X, y):
+        """Train one network per fold, and give every patient the features of the one without it.
+
+        Parameters and errors as in `fit`.
+
+        Returns
+        -------
+        DataFrame
+            `X` with the new columns at its end.
+        """
+        self._check(X)
+        y = y if isinstance(y, pd.Series) else pd.Series(np.asarray(y), index=X.index)
+        patient = self.estimator.patient
+        splits = make_splits(
+            self.cv,
+            X,
+            y,
+            classification=is_classifier(self.estimator),
+            groups=None if patient is None else X[patient],
+            random_state=self.random_state,
+        )
+        self.estimators_, self._alignments, honest = [], [], None
+        for split in splits:
+            model = clone(self.estimator).fit(X.iloc[split.train], y.iloc[split.train])
+            if not self.estimators_:
+                reference = _principal_scores(_flat_inputs(model, X), self.n_components)
+            alignment = _Alignment.learn(
+                model.embed(X.iloc[split.train]), reference[split.train], self.n_components
+            )
+            self.estimators_.append(model)
+            self._alignments.append(alignment)
+            features = self._features(model, alignment, X.iloc[split.test])
+            if honest is None:
+                honest = np.full((len(X), features.shape[1]), np.nan)
+            honest[split.test] = features
+        left_out = np.isnan(honest).any(axis=1)
+        if left_out.any():
+            raise CohortError(
+                f"row {X.index[left_out][0]!r} is in no test fold of cv, so it has no honest "
+                "features; give a cv that tests every row"
+            )
+        self.columns_ = self._names(honest.shape[1])
+        self._refuse_taken(X, self.columns_)
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        return self._together(X, honest)
+
+    def transform(self, X):
+        """Features of new patients: the mean over the networks of all folds.
+
+        Parameters
+        ----------
+        X : DataFrame
+            With the estimator's columns; patients that were not in training.
+
+        Returns
+        -------
+        DataFrame
+            `X` with the new columns at its end.
+        """
+        check_is_fitted(self, "estimators_")
+        check_cohort(X)
+        self._refuse_taken(X, self.columns_)
+        features = [
+            self._features(model, alignment, X)
+            for model, alignment in zip(self.estimators_, self._alignments, strict=True)
+        ]
+        return self._together(X, np.mean(features, axis=0))
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of the transformed table; `input_features` is ignored."""
+        check_is_fitted(self, "estimators_")
+        return np.array([*self.feature_names_in_, *self.columns_], dtype=object)
+
+    def _check(self, X):
+        check_cohort(X)
+        if not hasattr(self.estimator, "embed"):
+            raise ValueError(
+                f"{type(self.estimator).__name__} has no embed method; give an image estimator "
+                'of this package, such as StitchedSliceClassifier("t1w")'
+            )
+        if self.n_components < 0:
+            raise ValueError(f"n_components must be at least 0, got {self.n_components!r}")
+        self._refuse_taken(X, [f"{self.prefix}_{k + 1}" for k in range(self.n_components)])
+
+    def _refuse_taken(self, X, names):
+        taken = [name for name in names if name in X.columns]
+        if taken:
+            raise CohortError(
+                f"column {taken[0]!r} exists already, and ImageEmbedding would add it; drop it "
+                f"first: X = X.drop(columns={taken[:3]!r}), or change prefix"
+            )
+
+    def _features(self, model, alignment, X):
+        if is_classifier(model):
+            logs = np.log(np.clip(model.predict_proba(X), 1e-6, 1))
+            concluded = logs[:, 1:] - logs[:, :1]
+        else:
+            concluded = np.asarray(model.predict(X), dtype=float)[:, None]
+        return np.hstack([concluded, alignment.apply(model.embed(X))])
+
+    def _names(self, count):
+        n_aligned = self._alignments[0].turn.shape[1]
+        n_outputs = count - n_aligned
+        outputs = [f"{self.prefix}_output"]
+        if n_outputs > 1:
+            outputs = [f"{self.prefix}_output_{k + 1}" for k in range(n_outputs)]
+        return [*outputs, *(f"{self.prefix}_{k + 1}" for k in range(n_aligned))]
+
+    def _together(self, X, values):
+        added = pd.DataFrame(values, index=X.index, columns=self.columns_)
+        together = pd.concat([X, added], axis=1)
+        together.attrs = dict(X.attrs)
+        return together
+
+
+class _Alignment:
+    """Centre, principal axes and rotation onto the reference, learnt from training patients."""
+
+    def __init__(self, mean, turn):
+        self.mean = mean
+        self.turn = turn
+
+    @classmethod
+    def learn(cls, features, reference, n_components):
+        features = np.asarray(features, dtype=float)
+        mean = features.mean(axis=0)
+        _, spread, axes = np.linalg.svd(features - mean, full_matrices=False)
+        count = min(n_components, reference.shape[1], len(spread))
+        # Unit variance along every axis, so that the rotation weighs them alike.
+        scale = np.sqrt(len(features)) / np.maximum(spread[:count], 1e-6 * max(spread[0], 1e-12))
+        axes = axes[:count].T * scale
+        left, _, right = np.linalg.svd(((features - mean) @ axes).T @ reference[:, :count])
+        return cls(mean, axes @ left @ right)
+
+    def apply(self, features):
+        return (np.asarray(features, dtype=float) - self.mean) @ self.turn
+
+
+def _flat_inputs(model, X):
+    """What the network sees of every patient, one row each, without any outcome."""
+    inputs = model._inputs(X)
+    seen = inputs["image"] if "image" in inputs else inputs["tabular"]
+    return seen.reshape(len(seen), -1)
+
+
+def _principal_scores(rows, count):
+    """Scores on the first principal components, from the small patient x patient matrix."""
+    centred = rows - rows.mean(axis=0)
+    values, vectors = np.linalg.eigh((centred @ centred.T).astype(float))
+    first = np.argsort(values)[::-1][: min(count, rows.shape[1], len(rows) - 1)]
+    return vectors[:, first] * np.sqrt(len(rows))

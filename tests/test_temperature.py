@@ -1,0 +1,51 @@
+"""One temperature: better probabilities, the same ranking, nothing from the test patients."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from prognosis import StitchedSliceClassifier, TemperatureScaled
+from prognosis.evaluation.temperature import _best_temperature
+
+
+@parametrize_with_checks([TemperatureScaled(LogisticRegression(), cv=3)])
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
+def test_a_known_temperature_is_found(true):
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (20_000, 3))
+    probability = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
+    y = (probability.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    assert _best_temperature(honest * true, y, None) == pytest.approx(true, rel=0.05)
+
+
+def test_too_sure_probabilities_are_mended_and_ranks_stay():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 60))
+    y = np.where(X[:, 0] + 1.5 * rng.normal(size=400) > 0, "poor", "good")
+    sure = LogisticRegression(C=100, max_iter=1000)
+    scaled = TemperatureScaled(sure).fit(X[:120], y[:120])
+    alone = sure.fit(X[:120], y[:120])
+    assert scaled.temperature_ > 1.5
+    assert log_loss(y[120:], scaled.predict_proba(X[120:])) < log_loss(
+        y[120:], alone.predict_proba(X[120:])
+    )
+    np.testing.assert_array_equal(scaled.predict(X), alone.predict(X))
+    order = np.argsort(alone.predict_proba(X)[:, 1])
+    assert (np.diff(scaled.predict_proba(X)[order, 1]) >= -1e-12).all()
+
+
+def test_networks_and_weights():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = (X[:, 0] > 0).astype(int)
+    model = TemperatureScaled(StitchedSliceClassifier(epochs=3, random_state=0), cv=2)
+    assert model.fit(X, y, sample_weight=np.ones(60)).predict_proba(X).shape == (60, 2)
+    with pytest.raises(ValueError, match="LinearSVC has no predict_proba"):
+        TemperatureScaled(LinearSVC()).fit(X, y)
