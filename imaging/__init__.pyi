@@ -1,4 +1,13 @@
 from .errors import AtlasError, ImageError, ImagingError
+from .physics import (
+    Protocol,
+    QuantitativeMaps,
+    TimingError,
+    UnitError,
+    UnitWarning,
+    sample_protocol,
+    simulate,
+)
 from .volumes import (
     is_picture,
     open_image,
