@@ -136,10 +136,8 @@ class Deformation(Step):
             return middle
         half = [n * self.spacing / 2 for n in shape]
         if self.centre_on == "lesion" and "lesion" in scene:
-            voxels = (scene["lesion"][0] > 0).nonzero()
-            pick = draws.uniform()
-            if len(voxels):
-                voxel = voxels[int(pick * len(voxels))].tolist()
+            voxel = _voxel_of(scene["lesion"][0], [draws.uniform() for _ in size])
+            if voxel is not None:
                 # The voxel comes anywhere within the inner half of the patch.
                 return [v + draws.uniform(-h, h) / 2 for v, h in zip(voxel, half, strict=True)]
         centre = []
@@ -147,3 +145,16 @@ class Deformation(Step):
             low, high = h - 0.5, n - 0.5 - h
             centre.append(draws.uniform(low, high) if low < high else (n - 1) / 2)
         return centre
+
+
+def _voxel_of(mask, shares):
+    """One voxel of a mask, chosen axis by axis among the rows that hold any; None if empty."""
+    voxel = []
+    for share in shares:
+        others = list(range(1, mask.dim()))
+        rows = (torch.amax(mask, dim=others) if others else mask).nonzero()
+        if len(rows) == 0:
+            return None
+        voxel.append(int(rows[int(share * len(rows))]))
+        mask = mask[voxel[-1]]
+    return voxel

@@ -46,20 +46,23 @@ def white_noise(seed, shape, device, drawn_on=None):
     return torch.randn(shape, generator=generator, device=source).to(device)
 
 
-def texture(seed, width, shape, device, drawn_on=None):
+def texture(seed, width, shape, device, drawn_on=None, *, channels=1):
     """Noise of unit variance whose neighbours agree over about `width` voxels (FWHM).
 
     White below a width of one voxel. Else white noise on a coarser grid, interpolated by cubic
     B-splines; each voxel is divided by its own standard deviation, so the variance is 1 everywhere.
+
+    Returns
+    -------
+    tensor of shape (channels, *shape)
     """
     if width < 1:
-        return white_noise(seed, shape, device, drawn_on)
+        return white_noise(seed, (channels, *shape), device, drawn_on)
     spacing = max(1.0, width / _SPLINE_FWHM)
     points = [max(4, math.ceil((n - 1) / spacing) + 3) for n in shape]
     bases = [spline_basis(n, p) for n, p in zip(shape, points, strict=True)]
     bases = [basis / basis.square().sum(1, keepdim=True).sqrt() for basis in bases]
-    noise = white_noise(seed, points, device, drawn_on)
-    return along_axes(noise[None], bases)[0]
+    return along_axes(white_noise(seed, (channels, *points), device, drawn_on), bases)
 
 
 def smooth_field(seed, points, shape, device, *, channels=1):

@@ -8,7 +8,7 @@ from .steps import Step
 __all__ = ["BiasField", "Gamma", "Rescale", "ZScore", "quantiles"]
 
 # Beyond this many voxels quantiles are taken from an even subset: the rank is off by < 0.1 %.
-_ENOUGH = 2**17
+_ENOUGH = 2**16
 
 
 class BiasField(Step):
@@ -115,8 +115,10 @@ class ZScore(Step):
     def apply(self, scene, parameters):
         image = scene["image"]
         axes = tuple(range(1, image.dim()))
-        sd, mean = torch.std_mean(image, dim=axes, keepdim=True)
-        return {**scene, "image": (image - mean).div_(sd.clamp(min=1e-12))}
+        image = image - image.mean(dim=axes, keepdim=True)
+        sd = torch.linalg.vector_norm(image, dim=axes, keepdim=True)
+        sd /= image[0].numel() ** 0.5
+        return {**scene, "image": image.div_(sd.clamp(min=1e-12))}
 
 
 def quantiles(values, *shares):

@@ -41,6 +41,8 @@ class PasteLesions(Step):
         repeats a published system: the lesion and its target grow by 2 voxels on every side.
     noise_device : str or None
         Kind of device to draw noise on; None is that of the scene.
+    in_place : bool, default=False
+        Write into the entry itself, for chains in which the step before has just made it.
 
     Notes
     -----
@@ -69,6 +71,7 @@ class PasteLesions(Step):
         sd=16.0,
         softening="centred",
         noise_device=None,
+        in_place=False,
         probability=1.0,
     ):
         if onto not in ("image", "maps"):
@@ -87,6 +90,7 @@ class PasteLesions(Step):
         self.sd = sd
         self.softening = softening
         self.noise_device = noise_device
+        self.in_place = in_place
         self.probability = probability
 
     def draw(self, draws, scene):
@@ -126,7 +130,8 @@ class PasteLesions(Step):
     def apply(self, scene, parameters):
         if not parameters["lesions"]:
             return scene
-        field = scene[parameters["onto"]].clone()
+        field = scene[parameters["onto"]]
+        field = field if self.in_place else field.clone()
         numbers = scene["lesion"][0]
         grown = numbers.clone()
         for number, lesion in enumerate(parameters["lesions"], start=1):

@@ -90,7 +90,7 @@ class IntensityMixture(Step):
             device_of(scene),
             parameters["noise_device"],
         )
-        image = fill_classes(scene, parameters["means"], parameters["sds"], grain[None])
+        image = fill_classes(scene, parameters["means"], parameters["sds"], grain)
         return {**scene, "image": image}
 
     def _dark(self):

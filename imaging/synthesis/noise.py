@@ -3,7 +3,6 @@
 It is drawn as a field of numbers from a seed, so a history repeats it.
 """
 
-
 from .fields import smooth_field, white_noise
 from .steps import Step, device_of
 

@@ -1,6 +1,5 @@
 """Take parts of an image away: holes, and everything outside the brain."""
 
-
 from .steps import Step
 
 __all__ = ["CoarseDropout", "SkullStrip", "grow"]

@@ -91,9 +91,11 @@ def synthetic_chain(
     Chalcroft et al., MELBA 2025:014 and arXiv 2412.03318.
     """
     noise = {"noise_device": noise_device}
-    mixture = Chain(IntensityMixture(**noise), PasteLesions(onto="image", **noise))
+    mixture = Chain(IntensityMixture(**noise), PasteLesions("image", in_place=True, **noise))
     physics = Chain(
-        TissueMaps(**noise), PasteLesions(onto="maps", **noise), RandomSequence(ranges=ranges)
+        TissueMaps(**noise),
+        PasteLesions("maps", in_place=True, **noise),
+        RandomSequence(ranges=ranges),
     )
     contrasts = {"both": OneOf(mixture, physics), "mixture": mixture, "physics": physics}
     if contrast not in contrasts:

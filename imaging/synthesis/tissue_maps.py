@@ -77,18 +77,14 @@ class TissueMaps(Step):
         }
 
     def apply(self, scene, parameters):
-        channels, device = len(parameters["means"][0]), device_of(scene)
-        grain = torch.empty((channels, *_shape(scene)), device=device)
-        for k, map_ in enumerate(grain):
-            map_.copy_(
-                texture(
-                    parameters["seed"] ^ (k << 40),
-                    parameters["texture_width"],
-                    map_.shape,
-                    device,
-                    parameters["noise_device"],
-                )
-            )
+        grain = texture(
+            parameters["seed"],
+            parameters["texture_width"],
+            _shape(scene),
+            device_of(scene),
+            parameters["noise_device"],
+            channels=len(parameters["means"][0]),
+        )
         maps = fill_classes(scene, parameters["means"], parameters["sds"], grain)
         return {**scene, "maps": maps}
 
