@@ -2,6 +2,16 @@ from .atlases import Atlas, atlas_names, load_atlas, region_load
 from .errors import AtlasError, ImageError, ImagingError
 from .intensity import rescale_intensity
 from .mosaics import SliceMosaic
+from .physics import (
+    Protocol,
+    QuantitativeMaps,
+    TimingError,
+    UnitError,
+    UnitWarning,
+    sample_protocol,
+    simulate,
+)
+from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .volumes import (
     Grid,
     is_picture,
