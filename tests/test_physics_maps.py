@@ -9,6 +9,7 @@ import torch
 
 from imaging.physics import (
     LESION_STATISTICS,
+    MEASURED_STATISTICS,
     TISSUE_STATISTICS,
     TISSUES,
     QuantitativeMaps,
@@ -89,6 +90,8 @@ def test_statistics_are_named_and_ordered():
         "lesion",
     )
     assert set(TISSUE_STATISTICS) == set(TISSUES) - {"lesion"}
+    assert set(MEASURED_STATISTICS) == set(TISSUES) - {"lesion", "eye fluid"}
+    assert MEASURED_STATISTICS["white matter"].r1 == (0.968, 0.088)
     fluid = {"pd": 100, "r1": 0.25, "r2s": 1.0, "mt": 0.05}
     grey = TISSUE_STATISTICS["grey matter"]
     order = [LESION_STATISTICS[k] for k in ("cavity", "acute", "gliosis")]

@@ -177,7 +177,7 @@ def _evaluate(equation, inputs, parameters):
         return equation(*values, **{**parameters, **local})
 
     if not is_tensor(arrays[0]):
-        return blockwise(expression, arrays, threads=cpu_count(only_physical_cores=True))
+        return blockwise(expression, arrays, threads=cpu_count())
     import torch
 
     arrays = [array.detach().numpy() for array in arrays]

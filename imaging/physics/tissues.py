@@ -7,16 +7,23 @@ another one.
 from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["LESION_STATISTICS", "TISSUES", "TISSUE_STATISTICS", "TissueStatistics"]
+__all__ = [
+    "LESION_STATISTICS",
+    "MEASURED_STATISTICS",
+    "TISSUES",
+    "TISSUE_STATISTICS",
+    "TissueStatistics",
+]
 
 
 class TissueStatistics(NamedTuple):
-    """Mean and standard deviation of each map: PD and MT in percent units, R1 and R2* in 1/s."""
+    """Mean and standard deviation of each map: PD and MT in percent units, rates in 1/s."""
 
     pd: tuple[float, float]
     r1: tuple[float, float]
     r2s: tuple[float, float]
     mt: tuple[float, float]
+    r2: tuple[float, float] | None = None
 
 
 # The number of a tissue in a label map is its place here; 0 to 5 are the classes of a segmentation.
@@ -30,16 +37,17 @@ TISSUES = (
     "fat and marrow",
     "muscle and soft tissue",
     "skin and vessels",
-    "eyes and dura",
+    "dura and connective tissue",
     "bone and air",
+    "eye fluid",
 )
 
-# Over 51 healthy subjects at 3 T, hMRI-style multi-parameter maps (Chalcroft et al.,
-# arXiv 2412.03318). The five classes outside the brain were found without names; the names say
-# which tissue their values fit best (a fast R1 is fat, a low PD with a fast R2* is bone and air).
-TISSUE_STATISTICS = MappingProxyType(
+# Over 51 healthy subjects at 3 T (Chalcroft et al., arXiv 2412.03318). The five classes outside the
+# brain were published without names; theirs here say which tissue the values fit best (a fast R1
+# is fat, a low PD bone and air). The csf class is mixed with its neighbours: pure fluid is slower.
+MEASURED_STATISTICS = MappingProxyType(
     {
-        "background": TissueStatistics((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
+        "background": TissueStatistics((0, 0), (0, 0), (0, 0), (0, 0)),
         "grey matter": TissueStatistics(
             (76.84, 8.44), (0.652, 0.114), (19.84, 10.55), (0.779, 0.274)
         ),
@@ -59,7 +67,7 @@ TISSUE_STATISTICS = MappingProxyType(
         "skin and vessels": TissueStatistics(
             (57.92, 18.19), (1.035, 0.236), (60.57, 19.40), (0.569, 0.744)
         ),
-        "eyes and dura": TissueStatistics(
+        "dura and connective tissue": TissueStatistics(
             (49.98, 21.84), (0.864, 0.242), (55.69, 29.86), (0.339, 0.464)
         ),
         "bone and air": TissueStatistics(
@@ -68,18 +76,52 @@ TISSUE_STATISTICS = MappingProxyType(
     }
 )
 
+# What the simulation draws from unless told otherwise: the measured brain, completed where a
+# picture would betray it.
+# - R2, which spin echoes follow: T2 at 3 T of grey matter 99 ms, white matter 69 ms, muscle 50 ms
+#   (Stanisz et al. 2005, doi 10.1002/mrm.20605), fat 68 ms (de Bazelaire et al. 2004,
+#   doi 10.1148/radiol.2303021331), fluid 2 s; between them where a class lies between.
+# - csf and eye fluid as fluid (T1 4 s, T2 2 s), because label maps give the partial volume
+#   themselves; muscle with its own T1 of 1.4 s; bone with hardly any signal.
+# - Standard deviations are between people, after the error of measurement (which the published
+#   ones contain) is taken off: about 4 % of PD, 6 % of R1, 12 % of R2 and R2*, 15 % of MT.
+_TYPICAL = {
+    "grey matter": (76.84, 0.652, 19.84, 0.779, 10.1),
+    "grey/white partial volume": (75.37, 0.788, 23.90, 1.040, 12.0),
+    "white matter": (69.79, 0.968, 22.23, 1.500, 14.5),
+    "csf": (98.0, 0.25, 1.8, 0.05, 0.5),
+    "fat and marrow": (75.0, 2.30, 45.0, 0.30, 14.7),
+    "muscle and soft tissue": (68.11, 0.75, 30.0, 0.727, 20.0),
+    "skin and vessels": (57.92, 1.035, 50.0, 0.569, 22.0),
+    "dura and connective tissue": (49.98, 0.864, 55.69, 0.339, 25.0),
+    "bone and air": (12.0, 0.842, 150.0, 0.169, 80.0),
+    "eye fluid": (98.0, 0.25, 2.5, 0.05, 0.8),
+}
+_SPREAD = (0.04, 0.06, 0.12, 0.15, 0.12)
+
+TISSUE_STATISTICS = MappingProxyType(
+    {
+        "background": TissueStatistics((0, 0), (0, 0), (0, 0), (0, 0), (0, 0)),
+        **{
+            name: TissueStatistics(*((m, m * s) for m, s in zip(means, _SPREAD, strict=True)))
+            for name, means in _TYPICAL.items()
+        },
+    }
+)
+
 # Values of lesions were never published as such tables. Chosen here, by these reasons:
-# - a chronic cavity is filled with fluid: between pure CSF (PD 100, R1 0.25, R2* 1, MT 0.05) and
-#   its gliotic rim, as dark as CSF on T1w and FLAIR, bright on T2w;
-# - an acute infarct (hours to days) holds 3-10 % more water, which slows R1 by a fifth to a third
-#   and R2* by about a third against grey matter and lowers MT: bright on T2w and FLAIR, slightly
-#   dark on T1w;
-# - gliosis is scarred tissue without myelin: R1 and MT of grey matter or a little less, R2* lower:
-#   bright on FLAIR, isointense to grey matter on T1w.
+# - a chronic cavity is filled with fluid, mixed with strands of scar: close to pure CSF, so as
+#   dark as CSF on T1w, bright on T2w, dark with a bright rim on FLAIR;
+# - an acute infarct (hours to days) holds 3-10 % more water than grey matter, which slows R1 by a
+#   fifth, lengthens T2 to some 150 ms and lowers MT: bright on T2w and FLAIR, slightly dark on T1w;
+# - gliosis is scar without myelin: R1 and MT a little below grey matter, T2 some 130 ms: bright on
+#   FLAIR and T2w, like grey matter on T1w.
 LESION_STATISTICS = MappingProxyType(
     {
-        "cavity": TissueStatistics((94.0, 3.0), (0.30, 0.03), (2.5, 0.8), (0.10, 0.04)),
-        "acute": TissueStatistics((83.0, 3.0), (0.50, 0.05), (12.5, 1.5), (0.50, 0.10)),
-        "gliosis": TissueStatistics((80.0, 3.0), (0.58, 0.05), (13.5, 1.5), (0.62, 0.12)),
+        "cavity": TissueStatistics((95.0, 2.0), (0.29, 0.02), (2.8, 0.6), (0.08, 0.03), (1.0, 0.3)),
+        "acute": TissueStatistics((83.0, 2.5), (0.51, 0.04), (12.5, 1.5), (0.50, 0.08), (6.7, 0.6)),
+        "gliosis": TissueStatistics(
+            (80.0, 2.5), (0.58, 0.04), (13.5, 1.5), (0.62, 0.08), (7.6, 0.6)
+        ),
     }
 )

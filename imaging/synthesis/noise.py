@@ -1,0 +1,82 @@
+"""Noise of magnitude images: Rician for one coil, non-central chi for several.
+
+It is drawn as a field of numbers from a seed, so a history repeats it.
+"""
+
+from .fields import smooth_field, white_noise
+from .steps import Step, device_of
+
+__all__ = ["RicianNoise", "draw_noise", "rician"]
+
+
+class RicianNoise(Step):
+    r"""Noise of a magnitude image.
+
+    .. math:: S' = \sqrt{(S + n_1)^2 + n_2^2 + \dots + n_{2L}^2}, \quad n_i \sim N(0, \sigma^2)
+
+    for L coils: Rician for one, non-central chi for several. Where there is no signal its mean is
+    :math:`\sigma \sqrt{\pi/2}` for one coil.
+
+    Parameters
+    ----------
+    sd : float
+        Largest standard deviation, as a share of the highest intensity.
+    coils : int
+        Most coils that are combined; 1 is Rician.
+    g_factor : float
+        Largest strength of the uneven noise of parallel imaging: log sd of a smooth map. 0 is even
+        noise.
+    noise_device : str or None
+        Kind of device to draw noise on; None is that of the scene. "cpu" is the same everywhere.
+
+    References
+    ----------
+    Gudbjartsson and Patz, Magn Reson Med 34:910 (1995), doi 10.1002/mrm.1910340618.
+    """
+
+    def __init__(self, sd=0.1, coils=1, g_factor=0.0, noise_device=None, probability=1.0):
+        if coils < 1:
+            raise ValueError(f"coils must be 1 or more, found {coils}")
+        self.sd = sd
+        self.coils = coils
+        self.g_factor = g_factor
+        self.noise_device = noise_device
+        self.probability = probability
+
+    def draw(self, draws, scene):
+        return draw_noise(self, draws, scene)
+
+    def apply(self, scene, parameters):
+        return {**scene, "image": rician(scene["image"], parameters)}
+
+
+def draw_noise(step, draws, scene):
+    """Parameters of `rician`, drawn within the ranges of a `RicianNoise`."""
+    return {
+        "sd": draws.uniform(0, step.sd),
+        "coils": draws.integer(1, step.coils),
+        "g_factor": draws.uniform(0, step.g_factor),
+        "seed": draws.seed(),
+        "noise_device": step.noise_device or device_of(scene).type,
+    }
+
+
+def rician(image, parameters):
+    """Add the noise that `parameters` describe (see `RicianNoise`) to each channel of an image."""
+    shape, device = image.shape, image.device
+    level = image.amax().clamp(min=0) * parameters["sd"]
+    if parameters["g_factor"]:
+        field = smooth_field(parameters["seed"], [4] * (image.dim() - 1), shape[1:], device)
+        level = level * field.mul_(2 * parameters["g_factor"]).exp_()
+    total = None
+    for k in range(2 * parameters["coils"]):
+        # Neighbouring seeds would do; steps apart they cannot meet those of the next sample.
+        noise = white_noise(
+            parameters["seed"] ^ (k << 40), shape, device, parameters["noise_device"]
+        )
+        noise.mul_(level)
+        if k == 0:
+            noise += image
+        noise.square_()
+        total = noise if total is None else total.add_(noise)
+    return total.sqrt_()

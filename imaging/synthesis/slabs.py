@@ -1,0 +1,37 @@
+"""Work on a volume slab by slab, so that intermediate results stay in the cache of one core.
+
+A slab is smaller than the size from which torch splits one operation among its threads; here whole
+slabs are shared among them instead. On a GPU the volume is one slab.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from math import prod
+
+import torch
+
+__all__ = ["over_slabs"]
+
+# torch runs operations of fewer elements than 32768 in the calling thread.
+SLAB = 32767
+
+
+def over_slabs(work, shape, device):
+    """Call `work(rows)` for consecutive slices of the first axis of `shape`, without gradients."""
+    plane = max(1, prod(shape[1:]))
+    step = max(1, SLAB // plane)
+    turn = count()
+
+    def until_done(_):
+        with torch.no_grad():
+            while (start := next(turn) * step) < shape[0]:
+                work(slice(start, min(start + step, shape[0])))
+
+    if torch.device(device).type != "cpu":
+        step = shape[0]
+    threads = min(torch.get_num_threads(), -(-shape[0] // step))
+    if threads < 2 or step * plane > SLAB:
+        until_done(0)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(until_done, range(threads)))
