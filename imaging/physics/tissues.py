@@ -4,7 +4,6 @@ Tissues are looked up by name, never by position, so that a class cannot be give
 another one.
 """
 
-from types import MappingProxyType
 from typing import NamedTuple
 
 __all__ = [
@@ -45,36 +44,30 @@ TISSUES = (
 # Over 51 healthy subjects at 3 T (Chalcroft et al., arXiv 2412.03318). The five classes outside the
 # brain were published without names; theirs here say which tissue the values fit best (a fast R1
 # is fat, a low PD bone and air). The csf class is mixed with its neighbours: pure fluid is slower.
-MEASURED_STATISTICS = MappingProxyType(
-    {
-        "background": TissueStatistics((0, 0), (0, 0), (0, 0), (0, 0)),
-        "grey matter": TissueStatistics(
-            (76.84, 8.44), (0.652, 0.114), (19.84, 10.55), (0.779, 0.274)
-        ),
-        "grey/white partial volume": TissueStatistics(
-            (75.37, 7.93), (0.788, 0.126), (23.90, 14.47), (1.040, 0.324)
-        ),
-        "white matter": TissueStatistics(
-            (69.79, 5.41), (0.968, 0.088), (22.23, 7.58), (1.500, 0.280)
-        ),
-        "csf": TissueStatistics((74.79, 18.17), (0.514, 0.172), (18.34, 14.06), (0.328, 0.341)),
-        "fat and marrow": TissueStatistics(
-            (63.70, 15.00), (1.340, 0.304), (67.26, 18.32), (0.683, 0.775)
-        ),
-        "muscle and soft tissue": TissueStatistics(
-            (68.11, 12.65), (0.921, 0.213), (48.71, 16.37), (0.727, 0.550)
-        ),
-        "skin and vessels": TissueStatistics(
-            (57.92, 18.19), (1.035, 0.236), (60.57, 19.40), (0.569, 0.744)
-        ),
-        "dura and connective tissue": TissueStatistics(
-            (49.98, 21.84), (0.864, 0.242), (55.69, 29.86), (0.339, 0.464)
-        ),
-        "bone and air": TissueStatistics(
-            (26.90, 16.07), (0.842, 0.204), (40.47, 28.01), (0.169, 0.557)
-        ),
-    }
-)
+MEASURED_STATISTICS = {
+    "background": TissueStatistics((0, 0), (0, 0), (0, 0), (0, 0)),
+    "grey matter": TissueStatistics((76.84, 8.44), (0.652, 0.114), (19.84, 10.55), (0.779, 0.274)),
+    "grey/white partial volume": TissueStatistics(
+        (75.37, 7.93), (0.788, 0.126), (23.90, 14.47), (1.040, 0.324)
+    ),
+    "white matter": TissueStatistics((69.79, 5.41), (0.968, 0.088), (22.23, 7.58), (1.500, 0.280)),
+    "csf": TissueStatistics((74.79, 18.17), (0.514, 0.172), (18.34, 14.06), (0.328, 0.341)),
+    "fat and marrow": TissueStatistics(
+        (63.70, 15.00), (1.340, 0.304), (67.26, 18.32), (0.683, 0.775)
+    ),
+    "muscle and soft tissue": TissueStatistics(
+        (68.11, 12.65), (0.921, 0.213), (48.71, 16.37), (0.727, 0.550)
+    ),
+    "skin and vessels": TissueStatistics(
+        (57.92, 18.19), (1.035, 0.236), (60.57, 19.40), (0.569, 0.744)
+    ),
+    "dura and connective tissue": TissueStatistics(
+        (49.98, 21.84), (0.864, 0.242), (55.69, 29.86), (0.339, 0.464)
+    ),
+    "bone and air": TissueStatistics(
+        (26.90, 16.07), (0.842, 0.204), (40.47, 28.01), (0.169, 0.557)
+    ),
+}
 
 # What the simulation draws from unless told otherwise: the measured brain, completed where a
 # picture would betray it.
@@ -99,15 +92,13 @@ _TYPICAL = {
 }
 _SPREAD = (0.04, 0.06, 0.12, 0.15, 0.12)
 
-TISSUE_STATISTICS = MappingProxyType(
-    {
-        "background": TissueStatistics((0, 0), (0, 0), (0, 0), (0, 0), (0, 0)),
-        **{
-            name: TissueStatistics(*((m, m * s) for m, s in zip(means, _SPREAD, strict=True)))
-            for name, means in _TYPICAL.items()
-        },
-    }
-)
+TISSUE_STATISTICS = {
+    "background": TissueStatistics((0, 0), (0, 0), (0, 0), (0, 0), (0, 0)),
+    **{
+        name: TissueStatistics(*((m, m * s) for m, s in zip(means, _SPREAD, strict=True)))
+        for name, means in _TYPICAL.items()
+    },
+}
 
 # Values of lesions were never published as such tables. Chosen here, by these reasons:
 # - a chronic cavity is filled with fluid, mixed with strands of scar: close to pure CSF, so as
@@ -116,12 +107,8 @@ TISSUE_STATISTICS = MappingProxyType(
 #   fifth, lengthens T2 to some 150 ms and lowers MT: bright on T2w and FLAIR, slightly dark on T1w;
 # - gliosis is scar without myelin: R1 and MT a little below grey matter, T2 some 130 ms: bright on
 #   FLAIR and T2w, like grey matter on T1w.
-LESION_STATISTICS = MappingProxyType(
-    {
-        "cavity": TissueStatistics((95.0, 2.0), (0.29, 0.02), (2.8, 0.6), (0.08, 0.03), (1.0, 0.3)),
-        "acute": TissueStatistics((83.0, 2.5), (0.51, 0.04), (12.5, 1.5), (0.50, 0.08), (6.7, 0.6)),
-        "gliosis": TissueStatistics(
-            (80.0, 2.5), (0.58, 0.04), (13.5, 1.5), (0.62, 0.08), (7.6, 0.6)
-        ),
-    }
-)
+LESION_STATISTICS = {
+    "cavity": TissueStatistics((95.0, 2.0), (0.29, 0.02), (2.8, 0.6), (0.08, 0.03), (1.0, 0.3)),
+    "acute": TissueStatistics((83.0, 2.5), (0.51, 0.04), (12.5, 1.5), (0.50, 0.08), (6.7, 0.6)),
+    "gliosis": TissueStatistics((80.0, 2.5), (0.58, 0.04), (13.5, 1.5), (0.62, 0.08), (7.6, 0.6)),
+}

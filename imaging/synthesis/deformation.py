@@ -135,15 +135,21 @@ class Deformation(Step):
         if self.centre_on == "middle":
             return middle
         half = [n * self.spacing / 2 for n in shape]
+        voxel = None
         if self.centre_on == "lesion" and "lesion" in scene:
             voxel = _voxel_of(scene["lesion"][0], [draws.uniform() for _ in size])
-            if voxel is not None:
-                # The voxel comes anywhere within the inner half of the patch.
-                return [v + draws.uniform(-h, h) / 2 for v, h in zip(voxel, half, strict=True)]
         centre = []
-        for n, h in zip(size, half, strict=True):
+        for d, (n, h) in enumerate(zip(size, half, strict=True)):
+            # Between these the patch lies inside the scene, before it is turned.
             low, high = h - 0.5, n - 0.5 - h
-            centre.append(draws.uniform(low, high) if low < high else (n - 1) / 2)
+            if low >= high:
+                low = high = middle[d]
+            if voxel is None:
+                centre.append(draws.uniform(low, high))
+            else:
+                # The voxel comes anywhere within the inner half of the patch.
+                near = voxel[d] + draws.uniform(-h, h) / 2
+                centre.append(min(max(near, low), high))
         return centre
 
 

@@ -12,6 +12,11 @@ from .separable import along_axes, gaussian
 
 __all__ = ["box_around", "fade_field", "grown_weight", "soft_weight"]
 
+# Enough for many independent patches in a lesion, few enough to be smooth.
+_FADE_POINTS = 8
+# Of the 27 voxels of a box, 9 lie behind a flat face: such a box must pass.
+_GROWN = 0.3
+
 
 def box_around(mask, margin):
     """Slices of the smallest box around the non-zero voxels of a mask, widened by `margin`.
@@ -64,7 +69,7 @@ def grown_weight(mask):
     """
     pool = avg_pool2d if mask.dim() == 2 else avg_pool3d
     weight = mask.float()[None, None]
-    weight = (pool(weight, 3, 1, 1) > 0).float()
+    weight = (pool(weight, 3, 1, 1) > _GROWN).float()
     return pool(weight, 3, 1, 1)[0, 0]
 
 
@@ -76,6 +81,6 @@ def fade_field(seed, depth, shape, device):
     with :math:`f` a smooth field from control points of zero mean, so that two draws have nothing
     in common, and :math:`\Phi` the normal distribution function.
     """
-    field = smooth_field(seed, [min(6, max(4, n // 8)) for n in shape], shape, device)[0]
+    field = smooth_field(seed, [_FADE_POINTS] * len(shape), shape, device)[0]
     # A field from a spline has about half the deviation of its control points.
     return 1 - depth * torch.special.ndtr(2 * field)

@@ -6,6 +6,7 @@ the target keeps the voxels of its mask.
 
 import torch
 
+from ..physics.draws import sample_seed
 from ..physics.tissues import LESION_STATISTICS
 from .fields import texture
 from .lesion_shapes import box_around, fade_field, grown_weight, soft_weight
@@ -153,7 +154,8 @@ def _paste(field, weight, lesion, noise_device):
     shape, device = weight.shape, field.device
     if lesion["fade"]:
         weight = weight * fade_field(lesion["seed"], lesion["fade"], shape, device)
-    grain = texture(lesion["seed"], lesion["texture_width"], shape, device, noise_device)
+    seed = sample_seed(lesion["seed"], 1)  # not the numbers of the fade
+    grain = texture(seed, lesion["texture_width"], shape, device, noise_device)
     mean, sd = (torch.tensor(lesion[k], device=device) for k in ("mean", "sd"))
     channels = len(field)
     mean, sd = (v[:channels].reshape(-1, *[1] * weight.dim()) for v in (mean, sd))

@@ -3,6 +3,7 @@
 It is drawn as a field of numbers from a seed, so a history repeats it.
 """
 
+from ..physics.draws import sample_seed
 from .fields import smooth_field, white_noise
 from .steps import Step, device_of
 
@@ -70,10 +71,8 @@ def rician(image, parameters):
         level = level * field.mul_(2 * parameters["g_factor"]).exp_()
     total = None
     for k in range(2 * parameters["coils"]):
-        # Neighbouring seeds would do; steps apart they cannot meet those of the next sample.
-        noise = white_noise(
-            parameters["seed"] ^ (k << 40), shape, device, parameters["noise_device"]
-        )
+        seed = sample_seed(parameters["seed"], k)
+        noise = white_noise(seed, shape, device, parameters["noise_device"])
         noise.mul_(level)
         if k == 0:
             noise += image
