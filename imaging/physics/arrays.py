@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["blockwise", "is_tensor", "namespace", "number"]
 
-# Some ten blocks of float32 are alive inside an equation: about 4 MB, close to the core.
+# Some ten blocks of float32 are alive inside an equation: 4 MB, close to the core.
 BLOCK = 98304
 # Below this share of voxels with signal it pays to gather them, compute, and scatter.
 SPARSE = 0.7
@@ -60,15 +60,16 @@ def blockwise(expression, arrays, *, threads, block=BLOCK):
         while (start := next(turn) * block) < first.size:
             piece = slice(start, start + block)
             inputs = [array[piece] for array in flat]
-            here = np.flatnonzero(inputs[0])
-            if here.size < SPARSE * inputs[0].size:
-                out[piece] = 0
-                if here.size:
-                    out[piece][here] = expression(*[array[here] for array in inputs])
-            else:
+            here = inputs[0] != 0
+            filled = np.count_nonzero(here)
+            if filled == here.size:
                 out[piece] = expression(*inputs)
-                if here.size < inputs[0].size:
-                    out[piece] *= inputs[0] != 0
+            elif filled > SPARSE * here.size:
+                np.multiply(expression(*inputs), here, out=out[piece])
+            else:
+                out[piece] = 0
+                if filled:
+                    out[piece][here] = expression(*[array[here] for array in inputs])
 
     threads = min(threads, -(-first.size // block))
     if threads < 2:

@@ -92,18 +92,25 @@ def mprage(
     efficiency = number(inversion_efficiency)
     middle = times.n_readouts // 2 - 1
 
-    decay = xp.expm1(r1 * -times.spacing)  # Ex - 1
+    fresh = xp.expm1(r1 * -times.spacing)
     before = xp.exp(r1 * -times.before)
     after = xp.exp(r1 * -times.after)
     half = xp.exp(r1 * (-middle * times.spacing)) * cosine**middle
-    level = decay / (decay * cosine - (complement + _TINY))
-    whole = _train(half, (decay + 1) * cosine, times.n_readouts - 2 * middle)
+    lost, step = _readout(fresh, cosine, complement)
+    whole = _train(half, step, times.n_readouts - 2 * middle)
 
-    read_out = level + whole * (1 - before - level)
-    steady = (1 + after * (read_out - 1)) / (1 + whole * before * after * efficiency)
-    centre = level + half * (1 - before * (1 + steady * efficiency) - level)
+    # Everything is written as what is missing to full magnetisation, 1 - g in place of g.
+    read_out = whole * (lost - before) - lost
+    steady = (1 + after * read_out) / (1 + whole * before * after * efficiency)
+    centre = half * (lost - before * (1 + steady * efficiency)) + (1 - lost)
     decayed = xp.exp(r2s * -times.echo)
     return abs(centre) * decayed * pd * (sine * number(receive))
+
+
+def _readout(fresh, cosine, complement):
+    """What one readout does, from E_x - 1: the missing level 1 - g, and the decay c E_x."""
+    kept = fresh + 1
+    return kept / (1 - fresh * (cosine / (complement + _TINY))), kept * cosine
 
 
 def _train(half, step, rest):
@@ -261,8 +268,8 @@ def _mp2rage_centres(xp, r1, *, flip_angles, inversion_efficiency, transmit, **t
     n = times.n_readouts
     to_first, to_second = n // 2 - 1, n - n // 2
 
-    decay = xp.expm1(r1 * -times.spacing)
-    step = decay + 1
+    fresh = xp.expm1(r1 * -times.spacing)
+    step = fresh + 1
     before = xp.exp(r1 * -times.before)
     between = xp.exp(r1 * -times.between)
     after = xp.exp(r1 * -times.after)
@@ -271,14 +278,14 @@ def _mp2rage_centres(xp, r1, *, flip_angles, inversion_efficiency, transmit, **t
     half2 = half * rest * cosine2**to_second
     train = _train(half, step, n - 2 * to_first)
     train1, train2 = train * cosine1**n, train * cosine2**n
-    half1 = half * cosine1**to_first
 
-    level1 = decay / (decay * cosine1 - (complement1 + _TINY))
-    level2 = decay / (decay * cosine2 - (complement2 + _TINY))
-    fresh = 1 + between * (level1 + train1 * (1 - before - level1) - 1)
+    # As in `mprage`, in what is missing to full magnetisation.
+    lost1, _ = _readout(fresh, cosine1, complement1)
+    lost2, _ = _readout(fresh, cosine2, complement2)
+    second = between * (train1 * (lost1 - before) - lost1)
     kept = train1 * before * between
-    steady = 1 + after * (level2 + train2 * (fresh - level2) - 1)
+    steady = 1 + after * (train2 * (second + lost2) - lost2)
     steady = steady / (1 + kept * train2 * after * efficiency) * efficiency
-    first = level1 + half1 * (1 - before * (1 + steady) - level1)
-    second = level2 + half2 * (fresh - steady * kept - level2)
+    first = half * cosine1**to_first * (lost1 - before * (1 + steady)) + (1 - lost1)
+    second = half2 * (second + lost2 - steady * kept) + (1 - lost2)
     return first * sine1, second * sine2, times
