@@ -8,6 +8,7 @@ from .physics import (
     sample_protocol,
     simulate,
 )
+from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .volumes import (
     is_picture,
     open_image,

@@ -17,6 +17,7 @@ _UNITS = {
     "excitation_spacing": ("spacing", "ms"),
     "flip_angle": ("flip", "°"),
     "flip_angles": ("flip", "°"),
+    "n_readouts": ("readouts", ""),
     "field_strength": ("field", "T"),
 }
 
@@ -38,15 +39,15 @@ class Protocol(dict):
         for name, value in self.items():
             if name not in ("sequence", "ranges"):
                 label, unit = _UNITS.get(name, (name.replace("_", " "), ""))
-                parts.append(f"{label} {_readable(value, unit)}".rstrip())
+                parts.append(f"{label} {_readable(value, unit)}")
         return f"{self['sequence'].upper()}: {', '.join(parts)}"
 
 
 def _readable(value, unit):
     if isinstance(value, (tuple, list)):
-        return " and ".join(_readable(item, "") for item in value) + f" {unit}"
+        return " and ".join(_readable(item, unit) for item in value)
     space = "" if unit == "°" else " "
-    return f"{value * 1000 if unit == 'ms' else value:.3g}{space}{unit}"
+    return f"{value * 1000 if unit == 'ms' else value:.3g}{space}{unit}".rstrip()
 
 
 def sample_protocol(sequence=None, ranges="plausible", rng=None):
