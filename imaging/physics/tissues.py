@@ -72,8 +72,8 @@ MEASURED_STATISTICS = {
 # What the simulation draws from unless told otherwise: the measured brain, completed where a
 # picture would betray it.
 # - R2, which spin echoes follow: T2 at 3 T of grey matter 99 ms, white matter 69 ms, muscle 50 ms
-#   (Stanisz et al. 2005, doi 10.1002/mrm.20605), fat 68 ms (de Bazelaire et al. 2004,
-#   doi 10.1148/radiol.2303021331), fluid 2 s; between them where a class lies between.
+#   (Stanisz et al. 2005, doi 10.1002/mrm.20605), fluid 2 s; fat 100 ms, because trains of echoes
+#   lengthen its 68 ms; between them where a class lies between.
 # - csf and eye fluid as fluid (T1 4 s, T2 2 s), because label maps give the partial volume
 #   themselves; muscle with its own T1 of 1.4 s; bone with hardly any signal.
 # - Standard deviations are between people, after the error of measurement (which the published
@@ -83,7 +83,7 @@ _TYPICAL = {
     "grey/white partial volume": (75.37, 0.788, 23.90, 1.040, 12.0),
     "white matter": (69.79, 0.968, 22.23, 1.500, 14.5),
     "csf": (98.0, 0.25, 1.8, 0.05, 0.5),
-    "fat and marrow": (75.0, 2.30, 45.0, 0.30, 14.7),
+    "fat and marrow": (75.0, 2.30, 45.0, 0.30, 10.0),
     "muscle and soft tissue": (68.11, 0.75, 30.0, 0.727, 20.0),
     "skin and vessels": (57.92, 1.035, 50.0, 0.569, 22.0),
     "dura and connective tissue": (49.98, 0.864, 55.69, 0.339, 25.0),
@@ -101,14 +101,15 @@ TISSUE_STATISTICS = {
 }
 
 # Values of lesions were never published as such tables. Chosen here, by these reasons:
-# - a chronic cavity is filled with fluid, mixed with strands of scar: close to pure CSF, so as
-#   dark as CSF on T1w, bright on T2w, dark with a bright rim on FLAIR;
+# - a chronic cavity is filled with fluid, with strands of scar in it: nearly pure CSF, because a
+#   T1 only a tenth shorter would already shine on FLAIR; as dark as CSF on T1w and FLAIR, bright
+#   on T2w;
 # - an acute infarct (hours to days) holds 3-10 % more water than grey matter, which slows R1 by a
-#   fifth, lengthens T2 to some 150 ms and lowers MT: bright on T2w and FLAIR, slightly dark on T1w;
-# - gliosis is scar without myelin: R1 and MT a little below grey matter, T2 some 130 ms: bright on
+#   fifth, lengthens T2 to some 180 ms and lowers MT: bright on T2w and FLAIR, slightly dark on T1w;
+# - gliosis is scar without myelin: R1 and MT a little below grey matter, T2 some 160 ms: bright on
 #   FLAIR and T2w, like grey matter on T1w.
 LESION_STATISTICS = {
-    "cavity": TissueStatistics((95.0, 2.0), (0.29, 0.02), (2.8, 0.6), (0.08, 0.03), (1.0, 0.3)),
-    "acute": TissueStatistics((83.0, 2.5), (0.51, 0.04), (12.5, 1.5), (0.50, 0.08), (6.7, 0.6)),
-    "gliosis": TissueStatistics((80.0, 2.5), (0.58, 0.04), (13.5, 1.5), (0.62, 0.08), (7.6, 0.6)),
+    "cavity": TissueStatistics((96.5, 1.5), (0.256, 0.008), (2.4, 0.5), (0.07, 0.02), (0.8, 0.2)),
+    "acute": TissueStatistics((83.0, 2.5), (0.51, 0.04), (12.5, 1.5), (0.50, 0.08), (5.6, 0.5)),
+    "gliosis": TissueStatistics((80.0, 2.5), (0.58, 0.04), (13.5, 1.5), (0.62, 0.08), (6.2, 0.5)),
 }
