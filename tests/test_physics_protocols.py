@@ -86,6 +86,20 @@ def test_reference_distributions():
     assert abs(jittered.mean() - 2.3) < 0.02 and abs(jittered.std() - 0.23) < 0.02
 
 
+def test_what_is_given_beside_a_protocol_counts_more():
+    protocol = sample_protocol("fse", rng=1)
+    plain = simulate(GREY, protocol)
+    np.testing.assert_allclose(simulate(GREY, protocol, gain=3.0), 3 * plain)
+    np.testing.assert_allclose(simulate(GREY, protocol, receive=np.array([2.0])), 2 * plain)
+    other = 1.5 if protocol["field_strength"] == 3 else 3.0
+    same = simulate(GREY, {**protocol, "field_strength": other})
+    np.testing.assert_array_equal(simulate(GREY, protocol, field_strength=other), same)
+    long = simulate(GREY, protocol, echo_time=0.119)
+    np.testing.assert_array_equal(long, simulate(GREY, {**protocol, "echo_time": 0.119}))
+    with pytest.raises(ValueError, match="choose one of"):
+        simulate(GREY, None)
+
+
 def test_printing_is_for_people():
     protocol = sample_protocol("mp2rage", rng=1)
     text = str(protocol)

@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from imaging.synthesis import Deformation
+from imaging.synthesis.geometry import affine_matrix
 
 STILL = {"rotation_deg": 0.0, "shear": 0.0, "zoom": 0.0, "elastic": 0.0}
 
@@ -39,8 +40,6 @@ def test_rotation_is_in_degrees_about_each_axis(axis, planes):
     before = scene((21, 21, 21))
     angles = [0.0, 0.0, 0.0]
     angles[axis] = 90.0
-    from imaging.synthesis.geometry import affine_matrix
-
     matrix = affine_matrix(angles, [0, 0, 0], [1, 1, 1]).tolist()
     after = Deformation().apply(before, geometry((21, 21, 21), matrix))
     expected = torch.rot90(before["labels"], k=-1, dims=[p + 1 for p in planes])

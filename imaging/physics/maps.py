@@ -129,6 +129,8 @@ class QuantitativeMaps:
         Rooney et al., Magn Reson Med 57:308 (2007), doi 10.1002/mrm.21122. Peters et al., Magn
         Reson Imaging 25:748 (2007), doi 10.1016/j.mri.2007.02.014.
         """
+        if field_strength == measured_at:
+            return self
         water = 0.25
         r1 = water + (self.r1 - water) * (measured_at / field_strength) ** 0.5
         r2s = self.r2s * ((1 + field_strength / measured_at) / 2)
@@ -148,7 +150,7 @@ class QuantitativeMaps:
                 f"the {name} map has shape {tuple(value.shape)} where that of pd, {self.shape}, "
                 "was expected; bring all maps to one grid"
             )
-        plain = value.detach().cpu().numpy() if is_tensor(value) else value
+        plain = _array(value)
         low, high = plain.min(initial=0), plain.max(initial=0)
         if not (np.isfinite(low) and np.isfinite(high)):
             raise UnitError(
@@ -164,7 +166,7 @@ class QuantitativeMaps:
             self._check_scale(name, plain)
 
     def _check_scale(self, name, plain):
-        pd = self.pd.detach().cpu().numpy() if is_tensor(self.pd) else self.pd
+        pd = _array(self.pd)
         inside = plain.reshape(-1)[:: max(1, plain.size // 65536)]
         inside = inside[pd.reshape(-1)[:: max(1, plain.size // 65536)] > 0]
         if inside.size == 0:
@@ -196,6 +198,14 @@ class QuantitativeMaps:
                 UnitWarning,
                 stacklevel=4,
             )
+
+
+def _array(value):
+    """The numbers of a tensor or array, wherever they are."""
+    if not is_tensor(value):
+        return value
+    value = value.detach().cpu()
+    return (value if value.element_size() >= 4 else value.float()).numpy()
 
 
 def _floating(value, name):

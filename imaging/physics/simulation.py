@@ -5,6 +5,7 @@ arrays on the CPU through the cache-sized blocks of `arrays`.
 """
 
 import inspect
+from collections.abc import Mapping
 
 import nibabel as nib
 import numpy as np
@@ -55,7 +56,7 @@ def simulate(
     ----------
     maps : QuantitativeMaps
     sequence : {"mprage", "mp2rage", "gre", "spgr", "fse", "flair"}, or a Protocol
-        A protocol brings all parameters with it.
+        A protocol brings all parameters with it; what is given beside it counts more.
     receive, transmit : float, or array of the shape of the maps
         B1- multiplies PD, B1+ multiplies the flip angle.
     field_strength : float or None
@@ -91,8 +92,11 @@ def simulate(
     >>> simulate(maps, "flair", repetition_time=9.0, inversion_time=2.5, echo_time=0.1).round(3)
     array([6.215])
     """
-    if not isinstance(sequence, str):
-        return simulate(maps, **{**sequence, **_given(receive, transmit), **parameters})
+    if isinstance(sequence, Mapping):
+        chosen = _given(receive=receive, transmit=transmit, gain=gain)
+        if field_strength is not None:
+            chosen["field_strength"] = field_strength
+        return simulate(maps, **{**sequence, **chosen, **parameters})
     equation = _equation(sequence)
     values = _parameters(sequence, equation, parameters)
     if ranges == "plausible":
@@ -114,14 +118,13 @@ def simulate(
     return nib.Nifti1Image(image, maps.affine) if maps.kind == "image" else image
 
 
-def _given(receive, transmit):
-    """Fields that the caller set; a protocol does not hold them."""
-    fields = {"receive": receive, "transmit": transmit}
-    return {k: v for k, v in fields.items() if not isinstance(v, (int, float)) or v != 1}
+def _given(**factors):
+    """Factors that the caller set, beside a protocol: those that are not 1."""
+    return {k: v for k, v in factors.items() if not isinstance(v, (int, float)) or v != 1}
 
 
 def _equation(sequence):
-    if sequence not in _EQUATIONS:
+    if not isinstance(sequence, str) or sequence not in _EQUATIONS:
         raise ValueError(f"found sequence {sequence!r}; choose one of {', '.join(SEQUENCES)}")
     return _EQUATIONS[sequence]
 

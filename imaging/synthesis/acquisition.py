@@ -41,7 +41,8 @@ class LowResolution(Step):
     Parameters
     ----------
     thickest, coarsest : float
-        Largest slice thickness and largest coarse voxel, in voxels.
+        Largest slice thickness and largest coarse voxel, in voxels. Voxels that are coarse along
+        all axes leave little to see beyond 4; slices of 8 do occur.
     thick_slices : float
         Chance of thick slices rather than coarse voxels.
     """

@@ -148,7 +148,7 @@ def fill_classes(scene, means, sds, grain):
 
 
 class RandomSequence(Step):
-    """Scan the maps of a scene with a random protocol; adds ``image``, of one channel.
+    """Scan the maps of a scene with a random protocol: ``image``, of one channel, replaces them.
 
     The uniform image of an MP2RAGE is moved up by 0.5, as scanners store it, with a dark
     background.
