@@ -7,6 +7,7 @@ import torch
 
 from .geometry import affine_matrix, output_positions, pulled_positions
 from .resampling import resample_scene
+from .slabs import plain
 from .steps import Step
 
 __all__ = ["Deformation"]
@@ -155,10 +156,13 @@ class Deformation(Step):
 
 def _voxel_of(mask, shares):
     """One voxel of a mask, chosen axis by axis among the rows that hold any; None if empty."""
-    voxel = []
+    mask, voxel = plain(mask), []
     for share in shares:
-        others = list(range(1, mask.dim()))
-        rows = (torch.amax(mask, dim=others) if others else mask).nonzero()
+        filled = mask
+        for other in range(len(mask.shape) - 1, 0, -1):
+            filled = filled.any(other)
+        rows = filled.nonzero()
+        rows = rows[0] if isinstance(rows, tuple) else rows
         if len(rows) == 0:
             return None
         voxel.append(int(rows[int(share * len(rows))]))

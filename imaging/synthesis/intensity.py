@@ -1,8 +1,11 @@
 """What scanners and viewers do to intensities: bias field, gamma, rescaling, standardising."""
 
+from functools import partial
+
 import torch
 
 from .fields import smooth_field
+from .slabs import voxelwise
 from .steps import Step
 
 __all__ = ["BiasField", "Gamma", "Rescale", "ZScore", "quantiles"]
@@ -45,8 +48,12 @@ class BiasField(Step):
             parameters["seed"], parameters["points"], image.shape[1:], image.device
         )
         # A spline halves the deviation of its control points, roughly, along each of the axes.
-        field.mul_(2 * parameters["strength"]).exp_()
-        return {**scene, "image": field * image}
+        strength = 2 * parameters["strength"]
+        channels = [
+            voxelwise(lambda f, x: (f * strength).exp_().mul_(x), field[0], channel)
+            for channel in image
+        ]
+        return {**scene, "image": _stack(channels)}
 
 
 class Gamma(Step):
@@ -70,9 +77,8 @@ class Gamma(Step):
         for channel in scene["image"]:
             low, high = channel.aminmax()
             span = (high - low).clamp(min=1e-12)
-            bent = (channel - low).div_(span).pow_(parameters["gamma"])
-            channels.append(bent.mul_(span).add_(low))
-        return {**scene, "image": torch.stack(channels)}
+            channels.append(voxelwise(partial(_bend, low, span, parameters["gamma"]), channel))
+        return {**scene, "image": _stack(channels)}
 
 
 class Rescale(Step):
@@ -99,8 +105,8 @@ class Rescale(Step):
         for channel in scene["image"]:
             low, high = quantiles(channel, parameters["low"], parameters["high"])
             span = (high - low).clamp(min=1e-12)
-            channels.append((channel - low).div_(span).clamp_(0, 1))
-        return {**scene, "image": torch.stack(channels)}
+            channels.append(voxelwise(partial(_stretch, low, span), channel))
+        return {**scene, "image": _stack(channels)}
 
 
 class ZScore(Step):
@@ -113,12 +119,27 @@ class ZScore(Step):
         return {}
 
     def apply(self, scene, parameters):
-        image = scene["image"]
-        axes = tuple(range(1, image.dim()))
-        image = image - image.mean(dim=axes, keepdim=True)
-        sd = torch.linalg.vector_norm(image, dim=axes, keepdim=True)
-        sd /= image[0].numel() ** 0.5
-        return {**scene, "image": image.div_(sd.clamp(min=1e-12))}
+        channels = []
+        for channel in scene["image"]:
+            mean = channel.mean()
+            centred = voxelwise(lambda x, m=mean: x - m, channel)
+            sd = torch.linalg.vector_norm(centred) / centred.numel() ** 0.5
+            factor = 1 / sd.clamp(min=1e-12)
+            channels.append(voxelwise(lambda x, f=factor: x * f, centred, out=centred))
+        return {**scene, "image": _stack(channels)}
+
+
+def _bend(low, span, gamma, x):
+    return (x - low).div_(span).pow_(gamma).mul_(span).add_(low)
+
+
+def _stretch(low, span, x):
+    return (x - low).div_(span).clamp_(0, 1)
+
+
+def _stack(channels):
+    """Channels as one tensor; a single one is not copied."""
+    return channels[0][None] if len(channels) == 1 else torch.stack(channels)
 
 
 def quantiles(values, *shares):

@@ -9,6 +9,7 @@ from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from .fields import smooth_field
 from .separable import along_axes, gaussian
+from .slabs import plain
 
 __all__ = ["box_around", "fade_field", "grown_weight", "soft_weight"]
 
@@ -31,16 +32,19 @@ def box_around(mask, margin):
     -------
     tuple of slice, or None where the mask is empty
     """
-    box = []
+    mask, box = plain(mask), []
     for axis, size in enumerate(mask.shape):
-        others = [d for d in range(mask.dim()) if d != axis]
-        filled = torch.amax(mask, dim=others).nonzero()
-        if len(filled) == 0:
+        filled = mask
+        for other in reversed(range(len(mask.shape))):
+            filled = filled if other == axis else filled.any(other)
+        where = filled.nonzero()
+        where = where[0] if isinstance(where, tuple) else where
+        if len(where) == 0:
             return None
-        low, high = int(filled[0]), int(filled[-1]) + 1
+        low, high = int(where[0]), int(where[-1]) + 1
         box.append(slice(max(0, low - margin), min(size, high + margin)))
         # Later axes only need to look inside what was found so far.
-        mask = mask.narrow(axis, low, high - low)
+        mask = mask[(*[slice(None)] * axis, slice(low, high))]
     return tuple(box)
 
 

@@ -10,6 +10,7 @@ from ..physics.draws import sample_seed
 from ..physics.tissues import LESION_STATISTICS
 from .fields import texture
 from .lesion_shapes import box_around, fade_field, grown_weight, soft_weight
+from .slabs import plain
 from .steps import Step, device_of
 from .tissue_maps import MAPS
 
@@ -95,7 +96,7 @@ class PasteLesions(Step):
         self.probability = probability
 
     def draw(self, draws, scene):
-        count = int(scene["lesion"].max()) if "lesion" in scene else 0
+        count = int(plain(scene["lesion"]).max()) if "lesion" in scene else 0
         if count > LARGEST_NUMBER:
             raise ValueError(
                 f"found {count} as the highest number in 'lesion', where lesions are numbered 1 to "
@@ -134,19 +135,20 @@ class PasteLesions(Step):
         field = scene[parameters["onto"]]
         field = field if self.in_place else field.clone()
         numbers = scene["lesion"][0]
-        grown = numbers.clone()
+        if parameters["softening"] == "grown":
+            numbers = numbers.clone()
         for number, lesion in enumerate(parameters["lesions"], start=1):
-            mask = numbers == number
+            mask = torch.as_tensor(plain(scene["lesion"][0]) == number)
             box = box_around(mask, 2 + int(2 * lesion["edge_width"]))
             if box is None:
                 continue
             if parameters["softening"] == "grown":
                 weight = grown_weight(mask[box])
-                grown[box][weight > 0] = number
+                numbers[box][weight > 0] = number
             else:
                 weight = soft_weight(mask[box], lesion["edge_width"])
             _paste(field[(slice(None), *box)], weight, lesion, parameters["noise_device"])
-        return {**scene, parameters["onto"]: field, "lesion": grown[None]}
+        return {**scene, parameters["onto"]: field, "lesion": numbers[None]}
 
 
 def _paste(field, weight, lesion, noise_device):

@@ -4,6 +4,7 @@ A network trained on such images cannot rely on any contrast and must look at sh
 """
 
 from .fields import texture
+from .slabs import plain
 from .steps import Step, device_of
 from .tissue_maps import fill_classes
 
@@ -61,7 +62,9 @@ class IntensityMixture(Step):
         self.probability = probability
 
     def draw(self, draws, scene):
-        highest = int(scene["labels"].max()) if "labels" in scene else len(scene["tissues"]) - 1
+        highest = (
+            int(plain(scene["labels"]).max()) if "labels" in scene else len(scene["tissues"]) - 1
+        )
         if highest >= self.classes:
             raise ValueError(
                 f"found class {highest} where classes 0 to {self.classes - 1} were expected; "

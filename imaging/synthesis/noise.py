@@ -3,8 +3,11 @@
 It is drawn as a field of numbers from a seed, so a history repeats it.
 """
 
+import torch
+
 from ..physics.draws import sample_seed
 from .fields import smooth_field, white_noise
+from .slabs import voxelwise
 from .steps import Step, device_of
 
 __all__ = ["RicianNoise", "draw_noise", "rician"]
@@ -66,16 +69,19 @@ def rician(image, parameters):
     """Add the noise that `parameters` describe (see `RicianNoise`) to each channel of an image."""
     shape, device = image.shape, image.device
     level = image.amax().clamp(min=0) * parameters["sd"]
+    uneven = ()
     if parameters["g_factor"]:
         field = smooth_field(parameters["seed"], [4] * (image.dim() - 1), shape[1:], device)
-        level = level * field.mul_(2 * parameters["g_factor"]).exp_()
+        uneven = (field.mul_(2 * parameters["g_factor"]).exp_().expand(shape),)
     total = None
     for k in range(2 * parameters["coils"]):
         seed = sample_seed(parameters["seed"], k)
         noise = white_noise(seed, shape, device, parameters["noise_device"])
-        noise.mul_(level)
-        if k == 0:
-            noise += image
-        noise.square_()
-        total = noise if total is None else total.add_(noise)
-    return total.sqrt_()
+
+        def power(n, x, *g, first=k == 0):
+            n = n * level if not g else (n * level).mul_(g[0])
+            return n.add_(x).square_() if first else n.square_().add_(x)
+
+        # The first field is added to the image, the square of every further one to the sum.
+        total = voxelwise(power, noise, image if k == 0 else total, *uneven, out=noise)
+    return voxelwise(torch.sqrt, total, out=total)

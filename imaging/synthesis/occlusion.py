@@ -1,5 +1,8 @@
 """Take parts of an image away: holes, and everything outside the brain."""
 
+import torch
+
+from .slabs import plain
 from .steps import Step
 
 __all__ = ["CoarseDropout", "SkullStrip", "grow"]
@@ -72,9 +75,11 @@ class SkullStrip(Step):
 def _brain(scene):
     if "labels" not in scene:
         return scene["tissues"][_BRAIN[0] : _BRAIN[1] + 1].sum(0) > 0.5
-    labels = scene["labels"][0]
+    labels = plain(scene["labels"][0])
     mask = (labels >= _BRAIN[0]) & (labels <= _BRAIN[1])
-    return mask | (scene["lesion"][0] > 0) if "lesion" in scene else mask
+    if "lesion" in scene:
+        mask |= plain(scene["lesion"][0]) > 0
+    return torch.as_tensor(mask)
 
 
 def grow(mask, voxels):
@@ -88,10 +93,13 @@ def grow(mask, voxels):
     """
     if voxels < 0:
         return ~grow(~mask, -voxels)
+    device, mask = mask.device, plain(mask)
     for axis, size in enumerate(mask.shape):
-        grown = mask.clone()
+        grown = mask | False
+        ahead, behind = [slice(None)] * len(mask.shape), [slice(None)] * len(mask.shape)
         for step in range(1, min(voxels, size - 1) + 1):
-            grown.narrow(axis, step, size - step).logical_or_(mask.narrow(axis, 0, size - step))
-            grown.narrow(axis, 0, size - step).logical_or_(mask.narrow(axis, step, size - step))
+            ahead[axis], behind[axis] = slice(step, None), slice(None, size - step)
+            grown[tuple(ahead)] |= mask[tuple(behind)]
+            grown[tuple(behind)] |= mask[tuple(ahead)]
         mask = grown
-    return mask
+    return torch.as_tensor(mask, device=device)

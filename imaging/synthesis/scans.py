@@ -4,7 +4,6 @@
 of such samples for a torch DataLoader.
 """
 
-import torch
 from torch.utils.data import Dataset
 
 from ..physics.draws import sample_seed
@@ -16,11 +15,14 @@ from .lesions import PasteLesions
 from .mixture import IntensityMixture
 from .noise import RicianNoise
 from .occlusion import SkullStrip
+from .slabs import voxelwise
 from .sources import LabelMapSource
 from .steps import Chain, Keep, OneOf, Step
 from .tissue_maps import RandomSequence, TissueMaps
 
 __all__ = ["SyntheticScans", "Target", "synthetic_chain"]
+
+_LESION = TISSUES.index("lesion")
 
 
 class Target(Step):
@@ -42,13 +44,16 @@ class Target(Step):
         return {"classes": self.classes}
 
     def apply(self, scene, parameters):
-        lesion = scene["lesion"] > 0
         if parameters["classes"] == "lesion":
-            return {**scene, "target": lesion.to(torch.uint8)}
-        labels = scene["labels"]
-        number = TISSUES.index("lesion")
-        target = torch.where(labels > number, 0, labels)
-        return {**scene, "target": target.masked_fill_(lesion, number)}
+            target = voxelwise(lambda lesion: lesion > 0, scene["lesion"])
+        else:
+            target = voxelwise(_classes, scene["labels"], scene["lesion"])
+        return {**scene, "target": target}
+
+
+def _classes(labels, lesion):
+    """Tissues outside the brain are background; lesions cover what is under them."""
+    return (labels * (labels < _LESION)).masked_fill_(lesion > 0, _LESION)
 
 
 def synthetic_chain(

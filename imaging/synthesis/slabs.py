@@ -10,7 +10,7 @@ from math import prod
 
 import torch
 
-__all__ = ["over_slabs"]
+__all__ = ["over_slabs", "plain", "voxelwise"]
 
 # torch runs operations of fewer elements than 32768 in the calling thread.
 SLAB = 32767
@@ -35,3 +35,40 @@ def over_slabs(work, shape, device):
         return
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(until_done, range(threads)))
+
+
+def voxelwise(function, *tensors, out=None):
+    """Apply a function of single voxels slab by slab.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a 1-D piece of every tensor and returns a piece.
+    *tensors : tensor
+        Of one shape.
+    out : tensor or None
+        Contiguous; may be one of `tensors`. None makes one like the first.
+
+    Returns
+    -------
+    tensor
+    """
+    out = (
+        torch.empty_like(tensors[0], memory_format=torch.contiguous_format) if out is None else out
+    )
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    result = out.view(-1)
+
+    def work(piece):
+        result[piece] = function(*[tensor[piece] for tensor in flat])
+
+    over_slabs(work, result.shape, result.device)
+    return out
+
+
+def plain(tensor):
+    """A tensor on the CPU as an array of the same memory, else itself.
+
+    For what both can do by the same expression: NumPy does small work without waking threads.
+    """
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor

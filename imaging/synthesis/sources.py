@@ -102,7 +102,9 @@ class LabelMapSource(Step):
 
     def apply(self, scene, parameters):
         labels, affine, box, own = self._head(parameters["label_map"])
-        lesion = torch.zeros_like(labels) if own is None else own.clone()
+        # Memory from NumPy is zero without being written; most of it never is.
+        empty = torch.from_numpy(np.zeros(labels.shape, np.uint8)).to(labels.device)
+        lesion = empty if own is None else own.clone()
         for number, entry in enumerate(parameters["lesions"], start=1 if own is None else 2):
             mask, mask_affine = self._mask(entry["mask"])
             place, inside = fit_mask(
