@@ -8,7 +8,7 @@ import math
 import torch
 
 from ..physics.draws import Draws
-from .separable import along_axes, spline_basis
+from .separable import along_axes, cubic_weights, spline_basis, spline_weights
 
 __all__ = ["affine_matrix", "displacement", "output_positions", "positions", "pulled_positions"]
 
@@ -104,16 +104,19 @@ def positions(geometry, device):
         # The matrix turns displacements of the output grid into those of the input.
         controls = torch.tensordot(matrix.to(controls), controls, dims=1)
         controls = along_axes(controls, [None, *bases[1:]])
+        weights, first = spline_weights(shape[0], geometry["elastic"]["points"][0])
+        weights, first = weights.tolist(), first.tolist()
 
     def at(rows):
-        moved = None
-        if field is not None:
-            first = bases[0][rows]
-            moved = torch.matmul(first, controls.flatten(2)).unflatten(2, shape[1:])
         where = []
         for c in range(dims):
             place = along[c][0][rows].reshape(-1, *[1] * (dims - 1)) + plane[c]
-            where.append(place if moved is None else place.add_(moved[c]))
+            if field is not None:
+                # Row by row, from the four control planes around it.
+                for row, line in zip(range(rows.start, rows.stop), place, strict=True):
+                    for k, weight in enumerate(weights[row]):
+                        line.add_(controls[c, first[row] + k], alpha=weight)
+            where.append(place)
         return where
 
     return at
@@ -165,12 +168,10 @@ def _elastic_at(geometry, points):
     total = torch.zeros(len(points), len(shape), dtype=torch.float64)
     weights, columns = [], []
     for d, (n, p) in enumerate(zip(shape, elastic["points"], strict=True)):
-        place = (points[:, d].clamp(0, n - 1)) * ((p - 3) / max(n - 1, 1))
-        low = place.floor().clamp(max=p - 4)
-        t = place - low
-        cubic = (1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3
-        weights.append(torch.stack(cubic, 1) / 6)
-        columns.append(low.long()[:, None] + torch.arange(4))
+        place = points[:, d].clamp(0, n - 1) * ((p - 3) / max(n - 1, 1))
+        weight, column = cubic_weights(place, p)
+        weights.append(weight)
+        columns.append(column[:, None] + torch.arange(4))
     for corner in torch.cartesian_prod(*[torch.arange(4)] * len(shape)).tolist():
         weight = torch.ones(len(points), dtype=torch.float64)
         index = []

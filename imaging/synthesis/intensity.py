@@ -4,6 +4,7 @@ from functools import partial
 
 import torch
 
+from ..physics.arrays import namespace
 from .fields import smooth_field
 from .slabs import voxelwise
 from .steps import Step
@@ -50,7 +51,7 @@ class BiasField(Step):
         # A spline halves the deviation of its control points, roughly, along each of the axes.
         strength = 2 * parameters["strength"]
         channels = [
-            voxelwise(lambda f, x: (f * strength).exp_().mul_(x), field[0], channel)
+            voxelwise(lambda f, x: namespace(f).exp(f * strength) * x, field[0], channel)
             for channel in image
         ]
         return {**scene, "image": _stack(channels)}
@@ -75,8 +76,8 @@ class Gamma(Step):
     def apply(self, scene, parameters):
         channels = []
         for channel in scene["image"]:
-            low, high = channel.aminmax()
-            span = (high - low).clamp(min=1e-12)
+            low, high = map(float, channel.aminmax())
+            span = max(high - low, 1e-12)
             channels.append(voxelwise(partial(_bend, low, span, parameters["gamma"]), channel))
         return {**scene, "image": _stack(channels)}
 
@@ -104,7 +105,7 @@ class Rescale(Step):
         channels = []
         for channel in scene["image"]:
             low, high = quantiles(channel, parameters["low"], parameters["high"])
-            span = (high - low).clamp(min=1e-12)
+            span = max(high - low, 1e-12)
             channels.append(voxelwise(partial(_stretch, low, span), channel))
         return {**scene, "image": _stack(channels)}
 
@@ -121,20 +122,20 @@ class ZScore(Step):
     def apply(self, scene, parameters):
         channels = []
         for channel in scene["image"]:
-            mean = channel.mean()
+            mean = float(channel.mean())
             centred = voxelwise(lambda x, m=mean: x - m, channel)
-            sd = torch.linalg.vector_norm(centred) / centred.numel() ** 0.5
-            factor = 1 / sd.clamp(min=1e-12)
+            sd = float(torch.linalg.vector_norm(centred)) / centred.numel() ** 0.5
+            factor = 1 / max(sd, 1e-12)
             channels.append(voxelwise(lambda x, f=factor: x * f, centred, out=centred))
         return {**scene, "image": _stack(channels)}
 
 
 def _bend(low, span, gamma, x):
-    return (x - low).div_(span).pow_(gamma).mul_(span).add_(low)
+    return ((x - low) / span).clip(0, 1) ** gamma * span + low
 
 
 def _stretch(low, span, x):
-    return (x - low).div_(span).clamp_(0, 1)
+    return ((x - low) / span).clip(0, 1)
 
 
 def _stack(channels):
@@ -148,7 +149,7 @@ def quantiles(values, *shares):
     Examples
     --------
     >>> import torch
-    >>> [float(q) for q in quantiles(torch.arange(101.0), 0.01, 0.5)]
+    >>> quantiles(torch.arange(101.0), 0.01, 0.5)
     [1.0, 50.0]
     """
     flat = values.reshape(-1)
@@ -158,4 +159,4 @@ def quantiles(values, *shares):
         step += 1
     ordered = flat[::step].sort().values
     last = len(ordered) - 1
-    return [ordered[round(share * last)] for share in shares]
+    return [float(ordered[round(share * last)]) for share in shares]

@@ -3,8 +3,6 @@
 It is drawn as a field of numbers from a seed, so a history repeats it.
 """
 
-import torch
-
 from ..physics.draws import sample_seed
 from .fields import smooth_field, white_noise
 from .slabs import voxelwise
@@ -68,7 +66,7 @@ def draw_noise(step, draws, scene):
 def rician(image, parameters):
     """Add the noise that `parameters` describe (see `RicianNoise`) to each channel of an image."""
     shape, device = image.shape, image.device
-    level = image.amax().clamp(min=0) * parameters["sd"]
+    level = max(float(image.amax()), 0.0) * parameters["sd"]
     uneven = ()
     if parameters["g_factor"]:
         field = smooth_field(parameters["seed"], [4] * (image.dim() - 1), shape[1:], device)
@@ -79,9 +77,9 @@ def rician(image, parameters):
         noise = white_noise(seed, shape, device, parameters["noise_device"])
 
         def power(n, x, *g, first=k == 0):
-            n = n * level if not g else (n * level).mul_(g[0])
-            return n.add_(x).square_() if first else n.square_().add_(x)
+            n = n * level * g[0] if g else n * level
+            return (n + x) ** 2 if first else n**2 + x
 
         # The first field is added to the image, the square of every further one to the sum.
         total = voxelwise(power, noise, image if k == 0 else total, *uneven, out=noise)
-    return voxelwise(torch.sqrt, total, out=total)
+    return voxelwise(lambda x: x**0.5, total, out=total)

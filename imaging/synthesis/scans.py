@@ -53,7 +53,8 @@ class Target(Step):
 
 def _classes(labels, lesion):
     """Tissues outside the brain are background; lesions cover what is under them."""
-    return (labels * (labels < _LESION)).masked_fill_(lesion > 0, _LESION)
+    here = lesion > 0
+    return labels * ((labels < _LESION) & ~here) + _LESION * here
 
 
 def synthetic_chain(

@@ -11,9 +11,11 @@ import torch
 __all__ = [
     "along_axes",
     "chain",
+    "cubic_weights",
     "downsampling",
     "gaussian",
     "spline_basis",
+    "spline_weights",
     "truncation",
     "upsampling",
 ]
@@ -140,20 +142,29 @@ def spline_basis(size, points):
     tensor of shape (size, points)
         Rows sum to 1, so a constant stays constant.
     """
+    weights, first = spline_weights(size, points)
+    matrix = torch.zeros(size, points, dtype=torch.float64)
+    return matrix.scatter_(1, first[:, None] + torch.arange(4), weights).float()
+
+
+def spline_weights(size, points):
+    """The four weights of each voxel, shape (size, 4), and the control point of the first."""
     if points < 4:
         raise ValueError(f"a cubic spline needs 4 control points along an axis, found {points}")
-    place = torch.linspace(0, points - 3, size, dtype=torch.float64)
-    low = place.floor().clamp(max=points - 4)
-    t = (place - low)[:, None]
+    return cubic_weights(torch.linspace(0, points - 3, size, dtype=torch.float64), points)
+
+
+def cubic_weights(place, points):
+    """Cubic B-spline weights, shape (n, 4), at places 0 to `points` - 3, and where they start."""
+    first = place.floor().clamp(max=points - 4)
+    t = (place - first)[:, None]
     pieces = (
         (1 - t) ** 3,
         3 * t**3 - 6 * t**2 + 4,
         -3 * t**3 + 3 * t**2 + 3 * t + 1,
         t**3,
     )
-    matrix = torch.zeros(size, points, dtype=torch.float64)
-    columns = low.long()[:, None] + torch.arange(4)
-    return matrix.scatter_(1, columns, torch.cat(pieces, 1) / 6).float()
+    return torch.cat(pieces, 1) / 6, first.long()
 
 
 def _banded(weights, steps, centres, size):

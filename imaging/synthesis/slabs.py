@@ -14,9 +14,11 @@ __all__ = ["over_slabs", "plain", "voxelwise"]
 
 # torch runs operations of fewer elements than 32768 in the calling thread.
 SLAB = 32767
+# Up to here a few operations on each voxel take less time than waking and awaiting threads.
+_LIGHT = 2**22
 
 
-def over_slabs(work, shape, device):
+def over_slabs(work, shape, device, *, threads=None):
     """Call `work(rows)` for consecutive slices of the first axis of `shape`, without gradients."""
     plane = max(1, prod(shape[1:]))
     step = max(1, SLAB // plane)
@@ -29,7 +31,7 @@ def over_slabs(work, shape, device):
 
     if torch.device(device).type != "cpu":
         step = shape[0]
-    threads = min(torch.get_num_threads(), -(-shape[0] // step))
+    threads = min(threads or torch.get_num_threads(), -(-shape[0] // step))
     if threads < 2 or step * plane > SLAB:
         until_done(0)
         return
@@ -43,7 +45,8 @@ def voxelwise(function, *tensors, out=None):
     Parameters
     ----------
     function : callable
-        Takes a 1-D piece of every tensor and returns a piece.
+        Takes a 1-D piece of every tensor and returns a piece: arrays on the CPU, where NumPy works
+        without waking threads, else tensors; so it is made of what both understand.
     *tensors : tensor
         Of one shape.
     out : tensor or None
@@ -53,16 +56,16 @@ def voxelwise(function, *tensors, out=None):
     -------
     tensor
     """
-    out = (
-        torch.empty_like(tensors[0], memory_format=torch.contiguous_format) if out is None else out
-    )
-    flat = [tensor.reshape(-1) for tensor in tensors]
-    result = out.view(-1)
+    if out is None:
+        out = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
+    flat = [plain(tensor.reshape(-1)) for tensor in tensors]
+    result = plain(out.view(-1))
 
     def work(piece):
         result[piece] = function(*[tensor[piece] for tensor in flat])
 
-    over_slabs(work, result.shape, result.device)
+    threads = 1 if out.numel() < _LIGHT else None
+    over_slabs(work, (out.numel(),), out.device, threads=threads)
     return out
 
 
