@@ -1,6 +1,6 @@
 """How fast images are simulated, in ratios measured in one run on the machine at hand.
 
-    python benchmarks/synthesis_speed.py [--threads 2] [--samples 12]
+    python benchmarks/synthesis_speed.py [--threads 2] [--samples 12] [--parts 1234]
 
 Part 1: MPRAGE and MP2RAGE of 181 x 217 x 181 voxels against the equation as it is printed, in
 eager PyTorch. Part 2: complete training samples of 128 voxels cubed against the equivalent chains
@@ -13,8 +13,12 @@ import argparse
 import importlib.util
 import math
 import multiprocessing
+import os
 import statistics
 import time
+
+# Threads that wait for work would otherwise spin, and on a busy machine that is what one measures.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
@@ -277,14 +281,19 @@ def main():
     parser.add_argument(
         "--samples", type=int, default=12, help="of ours; those of others are fewer"
     )
+    parser.add_argument("--parts", default="1234", help="which parts to run, such as 13")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} threads")
+    parts = {
+        "1": lambda: sequences(repeats=7),
+        "2": lambda: samples(arguments.samples, theirs=max(3, arguments.samples // 4)),
+        "3": memory,
+        "4": lambda: gpu(count=50),
+    }
     with torch.no_grad():
-        sequences(repeats=7)
-        samples(arguments.samples, theirs=max(3, arguments.samples // 4))
-        memory()
-        gpu(count=50)
+        for part in arguments.parts:
+            parts[part]()
 
 
 if __name__ == "__main__":

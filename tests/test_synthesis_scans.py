@@ -199,3 +199,36 @@ def test_mixture_of_soft_labels_in_a_batch():
     drawn, _ = step({"tissues": soft}, seed=1)
     assert drawn["image"].shape == (2, 1, 20, 20)
     torch.testing.assert_close(drawn["tissues"].sum(1), torch.ones(2, 20, 20))
+
+
+def test_tensors_take_the_way_of_arrays(monkeypatch):
+    """On the CPU NumPy does the small work; the same expressions on tensors, as on a GPU."""
+    from imaging.synthesis import (
+        deformation,
+        geometry,
+        lesion_shapes,
+        lesions,
+        mixture,
+        occlusion,
+        resampling,
+        slabs,
+        tissue_maps,
+    )
+
+    drawn, histories = chain()(batch((20, 24, 22)), seed=5)
+    for module in (
+        deformation,
+        geometry,
+        lesion_shapes,
+        lesions,
+        mixture,
+        occlusion,
+        resampling,
+        slabs,
+        tissue_maps,
+    ):
+        monkeypatch.setattr(module, "plain", lambda tensor: tensor)
+    again, histories_again = chain()(batch((20, 24, 22)), seed=5)
+    assert histories_again == histories
+    assert torch.equal(again["target"], drawn["target"])
+    torch.testing.assert_close(again["image"], drawn["image"], atol=1e-4, rtol=1e-4)

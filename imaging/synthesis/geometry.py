@@ -9,6 +9,7 @@ import torch
 
 from ..physics.draws import Draws
 from .separable import along_axes, cubic_weights, spline_basis, spline_weights
+from .slabs import plain
 
 __all__ = ["affine_matrix", "displacement", "output_positions", "positions", "pulled_positions"]
 
@@ -80,7 +81,7 @@ def positions(geometry, device):
     Returns
     -------
     callable
-        Takes a slice and gives a list of D tensors, each of shape (rows, *shape[1:]), float32.
+        Takes a slice and gives D float32 arrays of shape (rows, *shape[1:]); off the CPU, tensors.
     """
     shape = geometry["shape"]
     dims = len(shape)
@@ -97,25 +98,26 @@ def positions(geometry, device):
         total = origin[c].float().to(device)
         for d in range(1, dims):
             total = total + along[c][d].reshape(-1, *[1] * (dims - 1 - d))
-        plane.append(total.expand(shape[1:]))
+        plane.append(plain(total.expand(shape[1:])))
+    lines = [plain(along[c][0]) for c in range(dims)]
     field = displacement(geometry["elastic"], shape, device)
     if field is not None:
         controls, bases = field
         # The matrix turns displacements of the output grid into those of the input.
         controls = torch.tensordot(matrix.to(controls), controls, dims=1)
-        controls = along_axes(controls, [None, *bases[1:]])
+        controls = plain(along_axes(controls, [None, *bases[1:]]))
         weights, first = spline_weights(shape[0], geometry["elastic"]["points"][0])
         weights, first = weights.tolist(), first.tolist()
 
     def at(rows):
         where = []
         for c in range(dims):
-            place = along[c][0][rows].reshape(-1, *[1] * (dims - 1)) + plane[c]
+            place = lines[c][rows].reshape(-1, *[1] * (dims - 1)) + plane[c]
             if field is not None:
                 # Row by row, from the four control planes around it.
                 for row, line in zip(range(rows.start, rows.stop), place, strict=True):
                     for k, weight in enumerate(weights[row]):
-                        line.add_(controls[c, first[row] + k], alpha=weight)
+                        line += weight * controls[c, first[row] + k]
             where.append(place)
         return where
 

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import grid_sample
 
 from .geometry import positions
-from .slabs import over_slabs
+from .slabs import over_slabs, plain, whole
 
 __all__ = ["resample_scene"]
 
@@ -53,8 +53,8 @@ def resample_scene(scene, geometry):
             index, inside = _nearest(where, size)
             for name in hard:
                 for source, out in zip(scene[name], moved[name], strict=True):
-                    values = source.reshape(-1).index_select(0, index)
-                    out[rows] = (values * inside).reshape(out[rows].shape)
+                    values = plain(source.reshape(-1)).take(index) * inside
+                    plain(out)[rows] = values.reshape(out[rows].shape)
 
     over_slabs(work, shape, device)
     return moved
@@ -62,7 +62,7 @@ def resample_scene(scene, geometry):
 
 def _unit_grid(where, size):
     """Positions in [-1, 1], last axis first, as `grid_sample` wants them."""
-    scaled = [w * (2 / n) + (1 / n - 1) for w, n in zip(where, size, strict=True)]
+    scaled = [torch.as_tensor(w * (2 / n) + (1 / n - 1)) for w, n in zip(where, size, strict=True)]
     return torch.stack(scaled[::-1], -1)[None]
 
 
@@ -78,12 +78,10 @@ def _normalise(tissues):
 
 def _nearest(where, size):
     """Flat index of the nearest voxel, and whether it exists."""
-    index, inside = None, None
+    index, inside = 0, True
     for place, n in zip(where, size, strict=True):
-        nearest = place.round_()
-        held = nearest.clamp(0, n - 1)
-        here = held == nearest
-        inside = here if inside is None else inside.logical_and_(here)
-        held = held.to(torch.int32)
-        index = held if index is None else index.mul_(n).add_(held)
-    return index.reshape(-1), inside.reshape(-1)
+        nearest = place.reshape(-1).round()
+        held = nearest.clip(0, n - 1)
+        inside = (held == nearest) & inside
+        index = index * n + whole(held)
+    return index, inside

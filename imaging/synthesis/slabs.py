@@ -1,42 +1,29 @@
-"""Work on a volume slab by slab, so that intermediate results stay in the cache of one core.
+"""Work on a volume slab by slab, so that intermediate results stay in the cache.
 
-A slab is smaller than the size from which torch splits one operation among its threads; here whole
-slabs are shared among them instead. On a GPU the volume is one slab.
+A slab is smaller than the size from which torch splits an operation among threads: waking and
+awaiting them takes longer than the work, and samples are better made side by side by the workers of
+a DataLoader. On a GPU the volume is one slab.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from math import prod
 
+import numpy as np
 import torch
 
-__all__ = ["over_slabs", "plain", "voxelwise"]
+__all__ = ["over_slabs", "plain", "voxelwise", "whole"]
 
 # torch runs operations of fewer elements than 32768 in the calling thread.
 SLAB = 32767
-# Up to here a few operations on each voxel take less time than waking and awaiting threads.
-_LIGHT = 2**22
 
 
-def over_slabs(work, shape, device, *, threads=None):
+def over_slabs(work, shape, device):
     """Call `work(rows)` for consecutive slices of the first axis of `shape`, without gradients."""
-    plane = max(1, prod(shape[1:]))
-    step = max(1, SLAB // plane)
-    turn = count()
-
-    def until_done(_):
-        with torch.no_grad():
-            while (start := next(turn) * step) < shape[0]:
-                work(slice(start, min(start + step, shape[0])))
-
+    step = max(1, SLAB // max(1, prod(shape[1:])))
     if torch.device(device).type != "cpu":
         step = shape[0]
-    threads = min(threads or torch.get_num_threads(), -(-shape[0] // step))
-    if threads < 2 or step * plane > SLAB:
-        until_done(0)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(until_done, range(threads)))
+    with torch.no_grad():
+        for start in range(0, shape[0], step):
+            work(slice(start, min(start + step, shape[0])))
 
 
 def voxelwise(function, *tensors, out=None):
@@ -64,8 +51,7 @@ def voxelwise(function, *tensors, out=None):
     def work(piece):
         result[piece] = function(*[tensor[piece] for tensor in flat])
 
-    threads = 1 if out.numel() < _LIGHT else None
-    over_slabs(work, (out.numel(),), out.device, threads=threads)
+    over_slabs(work, (out.numel(),), out.device)
     return out
 
 
@@ -75,3 +61,8 @@ def plain(tensor):
     For what both can do by the same expression: NumPy does small work without waking threads.
     """
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def whole(values):
+    """Numbers without fraction, or labels, in the type that both libraries take as an index."""
+    return values.astype(np.int64) if isinstance(values, np.ndarray) else values.long()

@@ -11,7 +11,7 @@ from ..physics.protocols import Protocol, sample_protocol
 from ..physics.simulation import SEQUENCES, simulate
 from ..physics.tissues import TISSUE_STATISTICS, TISSUES
 from .fields import texture
-from .slabs import over_slabs
+from .slabs import over_slabs, plain, whole
 from .steps import Step, device_of
 
 __all__ = ["MAPS", "RandomSequence", "TissueMaps", "fill_classes"]
@@ -126,22 +126,25 @@ def fill_classes(scene, means, sds, grain):
     tensor of shape (channels, *spatial), float32, not negative
     """
     device, shape = grain.device, grain.shape[1:]
-    means, sds = (torch.tensor(v, dtype=torch.float32, device=device).T for v in (means, sds))
-    means, sds = means.contiguous(), sds.contiguous()
+    means, sds = (
+        plain(torch.tensor(v, dtype=torch.float32, device=device).T.contiguous())
+        for v in (means, sds)
+    )
     hard = "labels" in scene
+    tissues = plain(scene["labels"][0] if hard else scene["tissues"])
 
     def work(rows):
         if hard:
-            classes = scene["labels"][0, rows].reshape(-1).int()
+            classes = whole(tissues[rows].reshape(-1))
         else:
-            classes = scene["tissues"][:, rows].flatten(1)
-        for channel, mean, sd in zip(grain, means, sds, strict=True):
-            noise = channel[rows].view(-1)
+            classes = tissues[:, rows].reshape(len(tissues), -1)
+        for channel, mean, sd in zip(plain(grain), means, sds, strict=True):
+            noise = channel[rows].reshape(-1)
             if hard:
-                noise.mul_(sd.index_select(0, classes)).add_(mean.index_select(0, classes))
+                values = noise * sd.take(classes) + mean.take(classes)
             else:
-                noise.mul_(sd @ classes).add_(mean @ classes)
-            noise.clamp_(min=0)
+                values = noise * (sd @ classes) + mean @ classes
+            channel[rows] = values.clip(0).reshape(channel[rows].shape)
 
     over_slabs(work, shape, device)
     return grain
