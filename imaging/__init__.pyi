@@ -5,6 +5,16 @@ from .mosaics import SliceMosaic
 from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
 from .shrinking import shrink_volume
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
+from .physics import (
+    Protocol,
+    QuantitativeMaps,
+    TimingError,
+    UnitError,
+    UnitWarning,
+    sample_protocol,
+    simulate,
+)
+from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .volumes import (
     Grid,
     is_picture,

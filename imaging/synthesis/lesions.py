@@ -1,0 +1,165 @@
+"""Paste lesions into images or quantitative maps.
+
+Each lesion of a scene (numbers 1, 2, ... in ``lesion``) draws an edge, a fade and its own values;
+the target keeps the voxels of its mask.
+"""
+
+import torch
+
+from ..physics.draws import sample_seed
+from ..physics.tissues import LESION_STATISTICS
+from .fields import texture
+from .lesion_shapes import box_around, fade_field, grown_weight, soft_weight
+from .slabs import plain
+from .steps import Step, device_of
+from .tissue_maps import MAPS
+
+__all__ = ["PasteLesions"]
+
+LARGEST_NUMBER = 8
+
+
+class PasteLesions(Step):
+    """Cover tissue by lesions: tissue (1 - m) + lesion m.
+
+    Parameters
+    ----------
+    onto : {"image", "maps"}
+        What lesions are pasted into. Into maps, each lesion takes the values of a kind of lesion;
+        into an image, a random intensity.
+    kinds : sequence of str
+        Of `LESION_STATISTICS`: "cavity", "acute", "gliosis".
+    edge_width : float
+        Largest width of the soft edge (FWHM), voxels.
+    fade : float
+        Largest share by which a lesion is weaker somewhere inside; 0 for none.
+    fade_probability : float
+    mean : pair of float
+        Range of the intensity in an image.
+    sd : float
+        Largest standard deviation of the intensity inside a lesion.
+    softening : {"centred", "grown"}
+        "centred" keeps the edge of the mask where it is, so that the target is the mask. "grown"
+        repeats a published system: the lesion and its target grow by 2 voxels on every side.
+    noise_device : str or None
+        Kind of device to draw noise on; None is that of the scene.
+    in_place : bool, default=False
+        Write into the entry itself, for chains in which the step before has just made it.
+
+    Notes
+    -----
+    A scene without lesion is a healthy sample and passes unchanged. Lesions are painted in the
+    order of their numbers; where they overlap, the later covers the earlier.
+
+    Examples
+    --------
+    >>> import torch
+    >>> lesion = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
+    >>> lesion[..., 6:10, 6:10] = 1
+    >>> batch = {"image": torch.zeros(1, 1, 16, 16), "lesion": lesion}
+    >>> pasted, histories = PasteLesions(onto="image")(batch, seed=0)
+    >>> bool(pasted["image"][0, 0, 7, 7] > 0), bool(pasted["image"][0, 0, 0, 0] == 0)
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        onto="maps",
+        kinds=("cavity", "acute", "gliosis"),
+        edge_width=2.0,
+        fade=0.6,
+        fade_probability=0.5,
+        mean=(0.0, 255.0),
+        sd=16.0,
+        softening="centred",
+        noise_device=None,
+        in_place=False,
+        probability=1.0,
+    ):
+        if onto not in ("image", "maps"):
+            raise ValueError(f'found onto={onto!r}; give "image" or "maps"')
+        if softening not in ("centred", "grown"):
+            raise ValueError(f'found softening={softening!r}; give "centred" or "grown"')
+        unknown = [kind for kind in kinds if kind not in LESION_STATISTICS]
+        if unknown:
+            raise ValueError(f"found kinds {unknown}; choose among {', '.join(LESION_STATISTICS)}")
+        self.onto = onto
+        self.kinds = kinds
+        self.edge_width = edge_width
+        self.fade = fade
+        self.fade_probability = fade_probability
+        self.mean = mean
+        self.sd = sd
+        self.softening = softening
+        self.noise_device = noise_device
+        self.in_place = in_place
+        self.probability = probability
+
+    def draw(self, draws, scene):
+        count = int(plain(scene["lesion"]).max()) if "lesion" in scene else 0
+        if count > LARGEST_NUMBER:
+            raise ValueError(
+                f"found {count} as the highest number in 'lesion', where lesions are numbered 1 to "
+                f"{LARGEST_NUMBER} at most; give a mask of numbered lesions, not a label map"
+            )
+        lesions = [self._draw_one(draws) for _ in range(count)]
+        device = self.noise_device or device_of(scene).type
+        return {
+            "onto": self.onto,
+            "softening": self.softening,
+            "noise_device": device,
+            "lesions": lesions,
+        }
+
+    def _draw_one(self, draws):
+        lesion = {
+            "edge_width": draws.uniform(0.5, self.edge_width) if self.edge_width > 0.5 else 0.0,
+            "fade": draws.uniform(0, self.fade) if draws.chance(self.fade_probability) else 0.0,
+            "seed": draws.seed(),
+            "texture_width": draws.uniform(0, 10),
+        }
+        if self.onto == "image":
+            lesion["mean"] = [draws.uniform(*self.mean)]
+            lesion["sd"] = [draws.uniform(0, self.sd)]
+            return lesion
+        lesion["kind"] = draws.choice(self.kinds)
+        statistics = LESION_STATISTICS[lesion["kind"]]._asdict()
+        lesion["mean"] = [max(0.0, draws.normal(*statistics[name])) for name in MAPS]
+        # Inside one lesion values vary by a part of what they vary between lesions.
+        lesion["sd"] = [0.3 * statistics[name][1] for name in MAPS]
+        return lesion
+
+    def apply(self, scene, parameters):
+        if not parameters["lesions"]:
+            return scene
+        field = scene[parameters["onto"]]
+        field = field if self.in_place else field.clone()
+        numbers = scene["lesion"][0]
+        if parameters["softening"] == "grown":
+            numbers = numbers.clone()
+        for number, lesion in enumerate(parameters["lesions"], start=1):
+            mask = torch.as_tensor(plain(scene["lesion"][0]) == number)
+            box = box_around(mask, 2 + int(2 * lesion["edge_width"]))
+            if box is None:
+                continue
+            if parameters["softening"] == "grown":
+                weight = grown_weight(mask[box])
+                numbers[box][weight > 0] = number
+            else:
+                weight = soft_weight(mask[box], lesion["edge_width"])
+            _paste(field[(slice(None), *box)], weight, lesion, parameters["noise_device"])
+        return {**scene, parameters["onto"]: field, "lesion": numbers[None]}
+
+
+def _paste(field, weight, lesion, noise_device):
+    """Blend one lesion into a box of the field, in place."""
+    shape, device = weight.shape, field.device
+    if lesion["fade"]:
+        weight = weight * fade_field(lesion["seed"], lesion["fade"], shape, device)
+    seed = sample_seed(lesion["seed"], 1)  # not the numbers of the fade
+    grain = texture(seed, lesion["texture_width"], shape, device, noise_device)
+    mean, sd = (torch.tensor(lesion[k], device=device) for k in ("mean", "sd"))
+    channels = len(field)
+    mean, sd = (v[:channels].reshape(-1, *[1] * weight.dim()) for v in (mean, sd))
+    value = (mean + sd * grain).clamp_(min=0)
+    field.lerp_(value, weight.expand_as(field))
