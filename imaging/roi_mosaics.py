@@ -4,7 +4,7 @@ Where a `SliceMosaic` shows whole cross-sections, a `RoiMosaic` shows named regi
 cell of its own, so that a 2-D network sees all of them in few pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import nibabel as nib
@@ -122,7 +122,7 @@ class RoiMosaic:
         canonical = nib.as_closest_canonical(image)
         layout = self._layout(canonical)
         canvas = np.zeros(layout.canvas, np.float32)
-        canvas[layout.pixels] = np.asanyarray(canonical.dataobj)[layout.voxels]
+        canvas[layout.pixels] = _gather(np.asanyarray(canonical.dataobj), layout)
         if layout.down is None:
             return canvas
         picture = np.zeros(layout.shape, np.float32)
@@ -211,6 +211,7 @@ class _Layout:
     down: np.ndarray | None
     across: np.ndarray | None
     cells: tuple
+    addresses: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,27 @@ class _Piece:
     width: int
     pixels: tuple
     voxels: tuple
+
+
+def _gather(data, layout):
+    """The voxels of a layout; in one step of memory addresses where the array allows it.
+
+    That is many times faster than three indices per voxel. Turning axes to the canonical
+    orientation leaves arrays with negative strides, which are undone first.
+    """
+    flips = tuple(slice(None, None, -1 if step < 0 else 1) for step in data.strides)
+    straight = data[flips]
+    order = "F" if straight.flags.f_contiguous else "C"
+    if not straight.flags[f"{order}_CONTIGUOUS"]:
+        return data[layout.voxels]
+    key = (order, tuple(step < 0 for step in data.strides))
+    if key not in layout.addresses:
+        voxels = [
+            data.shape[axis] - 1 - layout.voxels[axis] if key[1][axis] else layout.voxels[axis]
+            for axis in range(3)
+        ]
+        layout.addresses[key] = np.ravel_multi_index(voxels, data.shape, order=order)
+    return straight.reshape(-1, order=order).take(layout.addresses[key])
 
 
 def _named(regions):
