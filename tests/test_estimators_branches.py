@@ -257,5 +257,7 @@ def test_what_does_not_go_together_is_refused(cohort):
         FusionClassifier("t1w").fit(X, y)
     with pytest.raises(ValueError, match=r'branch="volume" give these columns as tabular'):
         FusionClassifier("t1w", ["age"], branch="volume", symbols=["sex"]).fit(X, y)
+    with pytest.raises(ValueError, match="image names no column"):
+        VolumeClassifier([]).fit(X, y)
     with pytest.raises(ValueError, match="cannot mirror packed regions"):
         quick(CLASSIFIERS["regions"], flip_left_right=True).fit(X, y)

@@ -149,11 +149,15 @@ class ImageEstimator(BaseEstimator):
     def _image_columns(self):
         if self.image is None:
             return []
-        return [self.image] if isinstance(self.image, str) else list(self.image)
+        columns = [self.image] if isinstance(self.image, str) else list(self.image)
+        if not columns:
+            raise ValueError("image names no column; give one, or None to do without images")
+        return columns
 
     def _columns(self):
         patient = [] if self.patient is None else [self.patient]
-        return [*self._image_columns(), *patient, *(self.tabular or [])]
+        tabular = [] if self.tabular is None else self.tabular
+        return [*self._image_columns(), *patient, *tabular]
 
     def _check_X_y(self, X, y, *, numeric):
         """Validate both and remember the columns; returns X and a 1-D y."""

@@ -45,7 +45,7 @@ class _Fusion(StitchedSlices, RoiSymbols, Volumes):
 
     def _columns(self):
         columns = super()._columns()
-        if self.image is not None and not self.tabular:
+        if self.image is not None and (self.tabular is None or len(self.tabular) == 0):
             raise CohortError(
                 "there is nothing to fuse the image with; name tabular columns, or use "
                 "StitchedSliceClassifier, RoiSymbolClassifier or VolumeClassifier"
