@@ -134,9 +134,10 @@ def test_life_of_an_estimator(estimator, cohort):
     pd.testing.assert_frame_equal(X, before)
 
 
-@every_estimator
-def test_weight_zero_is_as_good_as_absent(estimator, cohort):
+@pytest.mark.parametrize("name", ["regions with symbols", "DAFT, volume"])
+def test_weight_zero_is_as_good_as_absent(name, cohort):
     X, y = cohort
+    estimator = CLASSIFIERS[name]
     keep = np.arange(40) < 25
     absent = quick(estimator).fit(X[keep], y[keep])
     zero = quick(estimator).fit(X, y, sample_weight=keep.astype(float))
@@ -186,9 +187,10 @@ def test_inside_meta_estimators(name, cohort):
     assert search.best_params_["dropout"] in (0.0, 0.1)
 
 
-@every_estimator
-def test_the_cache_gives_the_same(estimator, cohort, tmp_path):
+@pytest.mark.parametrize("name", ["regions with symbols", "volume"])
+def test_the_cache_gives_the_same(name, cohort, tmp_path):
     X, y = cohort
+    estimator = CLASSIFIERS[name]
     plain = outputs(quick(estimator).fit(X, y), X)
     cached = quick(estimator, memory=tmp_path)
     for _ in range(2):
