@@ -42,7 +42,7 @@ class MatchedGroups:
         too wherever it is given.
     random_state : int, default=0
     record : str or os.PathLike, default=None
-        JSON file that notes when the lock-box was opened, so that a later session knows. None
+        JSON file that notes when the lock-box was opened, so that a later run knows. None
         keeps the note in this object only.
 
     References
