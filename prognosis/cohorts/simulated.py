@@ -6,8 +6,6 @@ artery territory; the outcome follows a stated model, so the best possible accur
 
 import functools
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +14,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit, ndtr
 
+from imaging.files import replacing
 from imaging.volumes import write_image
 
 from ..errors import CohortError
@@ -196,10 +195,8 @@ def _stored_patient(resolution_mm, folder, seed, number):
     patient = simulate_head(resolution_mm, seed, number)
     for name, path in paths.items():
         write_image(nib.Nifti1Image(patient.pop(name), patient_affine(resolution_mm)), path)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
-    with os.fdopen(handle, "w") as file:
-        json.dump(patient, file)
-    os.replace(temporary, record)
+    with replacing(record) as temporary:
+        temporary.write_text(json.dumps(patient))
     return {**patient, **paths}
 
 

@@ -20,6 +20,7 @@ import platformdirs
 from joblib import Parallel, delayed
 
 from imaging.errors import ImageError
+from imaging.files import replacing
 
 from ..errors import CohortError, DownloadError
 
@@ -335,16 +336,9 @@ def _grey_picture(source, patient, cache):
         grey, _ = recover_picture(source)
     except ImageError as error:
         raise CohortError(f"row {patient!r}, column 'flair': {error}") from error
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".png", dir=cache)
-    os.close(handle)
-    try:
+    with replacing(target) as temporary:
         Image.fromarray(grey).save(temporary, compress_level=1)
-        os.chmod(temporary, 0o644)
         os.utime(temporary, ns=(changed_ns, changed_ns))
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return str(target)
 
 
