@@ -37,9 +37,11 @@ def compare(
     baseline=None,
     groups=None,
     positive_label=None,
+    df="folds",
     n_jobs=None,
     random_state=None,
     verbose=0,
+    resume=None,
 ):
     """Cross-validate several models on the same folds and test them against a baseline.
 
@@ -63,12 +65,19 @@ def compare(
         DeLong's test still count rows.
     positive_label : default=None
         Of two classes, the one whose probability is reported; by default the last in sorted order.
+    df : {"folds", "effective"}, default="folds"
+        Degrees of freedom of the corrected resampled t-test: as many as folds less one, or the
+        far fewer of folds that are independent; see `corrected_resampled_ttest`.
     n_jobs : int, default=None
         Fits that run at once. Results do not depend on it.
     random_state : int, default=None
         Seed of the folds and of the bootstrap; drawn and recorded in ``metadata`` if None.
     verbose : int, default=0
         Progress bar on stderr from 1.
+    resume : str, os.PathLike or joblib.Memory, default=None
+        Folder where every finished fit is kept. After an interruption, or with one model more,
+        only what is missing is computed; what changes (a parameter, a patient, an image file, the
+        folds) is computed anew. Give `random_state` too, or new folds are drawn each time.
 
     Returns
     -------
@@ -77,8 +86,8 @@ def compare(
     Raises
     ------
     ValueError
-        If models are no estimators or of both kinds, names are doubled, the baseline is unknown, or
-        `cv` is not understood.
+        If models are no estimators or of both kinds, names are doubled, the baseline is unknown,
+        `cv` or `df` is not understood, or a model cannot be pickled for `resume`.
     CohortError
         If `X` or `y` cannot be used, a class is missing from a fold, or a model meets bad input.
     ModelError
@@ -99,6 +108,8 @@ def compare(
     models = check_models(models)
     names = list(models)
     baseline = names[0] if baseline is None else baseline
+    if df not in ("folds", "effective"):
+        raise ValueError(f'df must be "folds" or "effective", got {df!r}')
     if baseline not in models:
         raise ValueError(f"baseline={baseline!r} is none of the models: {', '.join(names)}")
     classification = check_kind(models)
@@ -111,7 +122,7 @@ def compare(
         cv, X, y, classification=classification, groups=groups, random_state=random_state
     )
     predictions, timings = cross_predict(
-        models, X, y, splits, classes, n_jobs=n_jobs, verbose=verbose
+        models, X, y, splits, classes, n_jobs=n_jobs, verbose=verbose, resume=resume
     )
     return Comparison(
         predictions=predictions,
@@ -119,6 +130,7 @@ def compare(
         classes=classes,
         baseline=baseline,
         metadata=describe_run(models, X, y, cv, splits, classes, groups, random_state),
+        df=df,
     )
 
 
@@ -146,6 +158,8 @@ class Comparison:
     classes : list or None
         Classes, the positive one last; None for regression.
     baseline : str
+    df : str
+        Degrees of freedom of the corrected resampled t-test, "folds" or "effective".
     metadata : dict
         Date, versions, seed, folds, cohort, outcome, models.
 
@@ -161,6 +175,7 @@ class Comparison:
     classes: list | None
     baseline: str
     metadata: dict
+    df: str = "folds"
     confidence: float = 0.95
     table: pd.DataFrame = field(init=False)
     differences: pd.DataFrame = field(init=False)
@@ -299,7 +314,10 @@ class Comparison:
             for name in self.models:
                 if name != self.baseline:
                     result = corrected_resampled_ttest(
-                        wide[name] - wide[self.baseline], ratios, confidence=self.confidence
+                        wide[name] - wide[self.baseline],
+                        ratios,
+                        df=self.df,
+                        confidence=self.confidence,
                     )
                     rows.append(_difference_row(name, score, "corrected t", result))
         if self.binary:

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from sklearn.base import clone
 
-__all__ = ["describe_run"]
+__all__ = ["describe_run", "without_caches"]
 
 PACKAGES = (
     "prognosis-mri",
@@ -61,9 +61,14 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
 
 def _describe_model(model):
     """A model's parameters, without what changes no result: caches, and addresses of functions."""
-    caches = [name for name in model.get_params() if name.split("__")[-1] == "memory"]
-    text = repr(clone(model).set_params(**dict.fromkeys(caches)))
+    text = repr(without_caches(model))
     return re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split()))
+
+
+def without_caches(model):
+    """A clone that names no cache folder, since that changes no result."""
+    caches = [name for name in model.get_params() if name.split("__")[-1] == "memory"]
+    return clone(model).set_params(**dict.fromkeys(caches))
 
 
 def _versions():

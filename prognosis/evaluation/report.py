@@ -86,6 +86,7 @@ def render_report(comparison):
         baseline=comparison.baseline,
         several=len(comparison.models) > 1,
         binary=comparison.binary,
+        effective_df=comparison.df == "effective",
         regression=comparison.classes is None,
         positive=None if comparison.classes is None else comparison.classes[-1],
         sentences=summarise(comparison),

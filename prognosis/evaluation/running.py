@@ -14,6 +14,7 @@ from sklearn.base import clone
 from tqdm import tqdm
 
 from ..errors import CohortError, PrognosisError
+from .resuming import keep_finished
 from .scores import value_columns
 
 __all__ = ["ModelError", "cross_predict"]
@@ -23,7 +24,7 @@ class ModelError(PrognosisError, RuntimeError):
     """A model failed in a fold: the message names the model, the fold and the failure."""
 
 
-def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0):
+def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resume=None):
     """Out-of-fold predictions of every model.
 
     Parameters
@@ -39,6 +40,8 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0):
         (model, fold) pairs that run at once; within ``joblib.parallel_config`` any backend does.
     verbose : int, default=0
         Progress bar on stderr from 1.
+    resume : str, os.PathLike or joblib.Memory, default=None
+        Where finished (model, fold) pairs are kept and looked for.
 
     Returns
     -------
@@ -54,10 +57,11 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0):
     CohortError
         If it is a model's input that cannot be used.
     """
+    run = keep_finished(_run, resume, models, X, y, classes)
     tasks = [(name, split) for split in splits for name in models]
     with tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar:
         results = _Parallel(bar, n_jobs=n_jobs)(
-            joblib.delayed(_run)(name, models[name], X, y, split, classes) for name, split in tasks
+            joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
         )
     order = {name: position for position, name in enumerate(models)}
     results.sort(key=lambda result: order[result[1]["model"]])
