@@ -220,7 +220,7 @@ def _run(options):
         image=image,
         tabular=tabular,
         lesion=lesion,
-        atlas=options.atlas or _default_atlas(options, X),
+        atlas=options.atlas or X.attrs.get("cohort", {}).get("atlas", "aal"),
         memory=options.memory,
         n_jobs=options.n_jobs,
         random_state=options.random_state,
@@ -285,14 +285,6 @@ def _image_columns(options, X, defaults):
     others = [name for name in known if name != lesion]
     image = options.image or defaults.get("image") or next(iter(others), lesion)
     return lesion, image
-
-
-def _default_atlas(options, X):
-    if options.cohort == "soop":
-        territories = Path(X["lesion"].iloc[0]).with_name("ArterialAtlas136.nii.gz")
-        if territories.is_file():
-            return str(territories)
-    return "aal"
 
 
 def _positive_label(options, y):

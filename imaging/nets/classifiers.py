@@ -12,9 +12,12 @@ from . import ARCHITECTURES
 
 __all__ = ["ImageTabularNet", "LightweightEncoder", "build_encoder"]
 
+# Channels last in memory: convolution, normalisation and pooling on processors are faster so.
+MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 class LightweightEncoder(nn.Module):
-    """Up to six steps of (valid convolution of width 3, ReLU, max-pooling by 2), then flattened.
+    """Up to six steps of (valid convolution of width 3, max-pooling by 2, ReLU), then flattened.
 
     Flattening keeps where things are, which global pooling would lose: in a mosaic, position is
     anatomy. Steps that the picture is too small for are left out, so a 256 x 256 picture has six
@@ -50,7 +53,8 @@ class LightweightEncoder(nn.Module):
             smaller = tuple((n - 2) // 2 for n in shape)
             if min(smaller) < 1:
                 break
-            steps += [convolution(in_channels, width, 3), norm(width), nn.ReLU(), pooling(2)]
+            # Pooling first is the same (both keep order) and leaves ReLU a quarter of the work.
+            steps += [convolution(in_channels, width, 3), norm(width), pooling(2), nn.ReLU()]
             shape, in_channels = smaller, width
         if not steps:
             raise ImageError(f"an image of {shape} pixels is too small for a convolutional network")
@@ -70,6 +74,12 @@ class LightweightEncoder(nn.Module):
 
     def forward(self, image):
         return self.summarise(self.feature_maps(image))
+
+
+def _channels_last(module):
+    for weight in module.parameters():
+        if weight.ndim in MEMORY_FORMATS:
+            weight.data = weight.data.contiguous(memory_format=MEMORY_FORMATS[weight.ndim])
 
 
 class _PooledResNet(nn.Module):
@@ -167,6 +177,8 @@ class ImageTabularNet(nn.Module):
     ):
         super().__init__()
         self.encoder = encoder
+        if encoder is not None:
+            _channels_last(encoder)
         mean, scale = (0.0, 1.0) if reference is None else reference
         self.register_buffer("image_mean", torch.as_tensor(mean, dtype=torch.float32))
         self.register_buffer("image_scale", torch.as_tensor(scale, dtype=torch.float32))
@@ -183,7 +195,8 @@ class ImageTabularNet(nn.Module):
 
     def standardise(self, image):
         """The image as its difference from the training set's mean."""
-        return (image - self.image_mean) / self.image_scale
+        image = (image - self.image_mean) / self.image_scale
+        return image.contiguous(memory_format=MEMORY_FORMATS[image.ndim])
 
     def embed(self, image=None, tabular=None):
         """The features of the hidden layer, shape (batch, n_hidden)."""

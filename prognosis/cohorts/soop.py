@@ -71,6 +71,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
         left is left), ``age`` in years ("89+", which anonymisation made of every higher age, is
         89), ``sex`` ("F", "M"), ``prior_stroke`` (0, 1), ``bmi`` in kg/m², ``nihss``. Missing
         values are NaN. Race, which the table also holds, is left out.
+        ``X.attrs["cohort"]["atlas"]`` is the atlas of arterial territories that comes with them.
     y : Series
         Patients without the target are left out. When the outcome was assessed is not recorded.
 
@@ -138,6 +139,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
         X = X.drop(columns="nihss")
     outcome = outcome[table.index].astype(np.int64)
     y = (outcome > POOR_OUTCOME_ABOVE_MRS).astype(np.int64) if target == "poor_outcome" else outcome
+    atlas = Path(X["lesion"].iloc[0]).with_name("ArterialAtlas136.nii.gz")
     X.attrs["cohort"] = {
         "name": "Stroke Outcome Optimization Project",
         "simulated": False,
@@ -151,6 +153,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
         ),
         "licence": "BSD-2-Clause",
         "image_columns": ["lesion", "flair"],
+        "atlas": str(atlas) if atlas.is_file() else "aal",
         "target": target,
     }
     return X, y.rename(target)
