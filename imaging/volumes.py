@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from .decompression import decompressed
 from .errors import ImageError
 from .files import replacing
 
@@ -177,6 +178,7 @@ def read_volume(source, *, allow_empty=False):
         raise ImageError(f"{name} has an affine that cannot be inverted; repair its header")
     data = _voxels(image, name).reshape(shape)
     _check_values(data, name, allow_empty)
+    data = data.astype(np.float32, copy=False)
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
     return nib.Nifti1Image(np.asanyarray(canonical.dataobj), canonical.affine)
 
@@ -231,7 +233,7 @@ def read_picture(source):
             f"{name} has shape {image.shape} where a 2-D image was expected; give one slice, or "
             "a 3-D column"
         )
-    data = _voxels(image, name)
+    data = _voxels(image, name).astype(np.float32, copy=False)
     if data.ndim == 2:
         data = data[:, :, None]
     data = data.reshape(data.shape[:3])
@@ -370,11 +372,13 @@ def _read_raster(path):
 
 def _voxels(image, name):
     try:
-        return np.asanyarray(image.dataobj).astype(np.float32, copy=False)
+        data = np.asanyarray(decompressed(image).dataobj)
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise ImageError(
             f"{name} ends early or is corrupt ({_first_line(error)}); copy the file again"
         ) from error
+    # Whole numbers are checked faster before they are converted.
+    return data if data.dtype.kind in "iub" else data.astype(np.float32, copy=False)
 
 
 def _check_values(data, name, allow_empty):
