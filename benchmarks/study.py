@@ -97,7 +97,6 @@ def soop_cohort(options):
         tabular=["nihss", "age"],
         atlas=atlas,
         regions=[load.atlas_.regions[place] for place in places],
-        roi_size=96,
         raw_size=192,
         groups=MatchedGroups(
             5, ["lesion_ml", "nihss", "age"], record=options.out / "lock-box.json"
@@ -135,9 +134,11 @@ def series(cohort, options):
 
     models["stitched raw"] = raw
     models["stitched raw + symbols"] = clone(raw).set_params(symbols=ladder)
+    models["stitched raw + tabular branch"] = clone(raw).set_params(tabular=ladder)
     for count in COUNTS:
         models[f"{count} regions"] = clone(roi).set_params(regions=cohort.regions[:count])
     models["hybrid: 8 regions + symbols"] = hybrid
+    models["8 regions + tabular branch"] = clone(roi).set_params(tabular=ladder)
     if cohort.planted:
         others = [name for name in cohort.regions if name not in cohort.planted]
         models["hybrid without the planted regions"] = clone(hybrid).set_params(
@@ -160,8 +161,9 @@ def series(cohort, options):
         embedding, TabularEncoder(seen), LogisticRegression(C=0.1, max_iter=1000)
     )
     models["hybrid features, boosting"] = make_pipeline(embedding, boosting(seen))
-    models["hybrid and boosting, averaged"] = VotingClassifier(
-        [("hybrid", hybrid), ("boosting", boosting(ladder))], voting="soft"
+    averaged = ["boosting, tabular", "stitched raw + tabular branch", "8 regions + tabular branch"]
+    models["ladder, boosting and two CNNs averaged"] = VotingClassifier(
+        [(name, models[name]) for name in (study.baseline, *averaged)], voting="soft"
     )
     if options.models:
         models = {
