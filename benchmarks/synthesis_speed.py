@@ -122,6 +122,9 @@ def sequences(repeats):
             calls = {
                 "printed": lambda i, f=printed, a=(pd, r1, r2s): f(*a),
                 "ours": lambda i, n=name, p=parameters, m=maps: simulate(m, n, **p),
+                "compiled": lambda i, n=name, p=parameters, m=maps: simulate(
+                    m, n, compiled=True, **p
+                ),
                 "floor": lambda i, a=(pd, r1, r2s), o=out: torch.addcmul(*a, out=o),
             }
             times = in_turn(calls, repeats)
@@ -129,14 +132,20 @@ def sequences(repeats):
             exact = printed(*(x.double() for x in (pd, r1, r2s)))
             scale = float(exact.max() - exact.min())
             signal = pd > 0
-            ours, theirs = (
+            ours, fused, theirs = (
                 float((image - exact)[signal].abs().max()) / scale
-                for image in (simulate(maps, name, **parameters), printed(pd, r1, r2s))
+                for image in (
+                    simulate(maps, name, **parameters),
+                    simulate(maps, name, compiled=True, **parameters),
+                    printed(pd, r1, r2s),
+                )
             )
             print(
                 f"{name:8} {what:11} ({filled:4.0%} signal)  printed {t['printed']:6.1f}  "
                 f"ours {t['ours']:5.1f}  ratio {t['printed'] / t['ours']:5.1f}  "
-                f"memory floor {t['floor']:4.1f}  largest error {ours:.1e} (printed {theirs:.1e})"
+                f"compiled {t['compiled']:5.1f}  ratio {t['printed'] / t['compiled']:5.1f}  "
+                f"memory floor {t['floor']:4.1f}  largest error {ours:.1e}, compiled {fused:.1e} "
+                f"(printed {theirs:.1e})"
             )
 
 

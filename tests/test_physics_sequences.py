@@ -1,6 +1,7 @@
 """Signal equations: published values, limits, gradients, and blocks against the plain equation."""
 
 import math
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -236,6 +237,25 @@ def test_the_kind_of_image_is_kept():
     np.testing.assert_allclose(image.get_fdata().ravel(), GOLDEN[0][2], rtol=1e-3)
     batch = QuantitativeMaps(*(torch.tensor(x).reshape(5, 1, 1, 1).float() for x in TISSUES))
     assert simulate(batch, "fse").shape == (5, 1, 1, 1)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler on this machine")
+@pytest.mark.parametrize("sequence, defaults", [("mprage", MPRAGE), ("mp2rage", MP2RAGE)])
+def test_one_compiled_kernel_serves_all_protocols(sequence, defaults):
+    rng = np.random.default_rng(0)
+    pd, r1, r2s = (rng.uniform(low, high, 5000) for low, high in ((60, 100), (0.25, 1.4), (2, 60)))
+    pd[:100] = 0
+    maps = QuantitativeMaps(*(x.astype(np.float32) for x in (pd, r1, r2s)))
+    with torch.compiler.set_stance("default"):
+        simulate(maps, sequence, compiled=True, **defaults)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for changed in ({}, {"repetition_time": 7.0, "n_readouts": 120}):
+            parameters = {**defaults, **changed}
+            found = simulate(maps, sequence, compiled=True, **parameters)
+            expected = simulate(maps, sequence, **parameters)
+            assert isinstance(found, np.ndarray) and found.dtype == np.float32
+            assert np.abs(found - expected).max() < 1e-5 * np.ptp(expected)
+            assert not found[:100].any()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")

@@ -1,16 +1,20 @@
 r"""Signal equations of the inversion-prepared gradient echoes MPRAGE and MP2RAGE.
 
 The steady state of Marques et al. (2010): inversion, recovery, one or two trains of readouts,
-recovery. Powers of the readout decay are taken by one exponential each.
+recovery. Each function checks nothing but reads its times and hands on to `inversion_signals`.
 """
 
-from .angles import flip
 from .arrays import namespace, number
-from .timing import mp2rage_intervals, mprage_intervals
+from .inversion_signals import (
+    mp2rage_centres,
+    mp2rage_constants,
+    mp2rage_signal,
+    mprage_constants,
+    mprage_signal,
+)
+from .timing import readout_times
 
 __all__ = ["mp2rage", "mp2rage_readouts", "mprage"]
-
-_TINY = 1e-30
 
 
 def mprage(
@@ -80,45 +84,18 @@ def mprage(
     >>> round(float(mprage(69.79425, 0.9676176, 22.22746, echo_time=0.0029)), 3)
     2.178
     """
-    xp = namespace(pd, r1, r2s)
-    times = mprage_intervals(
+    constants = mprage_constants(
         repetition_time=repetition_time,
         inversion_time=inversion_time,
         echo_time=echo_time,
+        flip_angle=flip_angle,
         n_readouts=n_readouts,
         excitation_spacing=excitation_spacing,
+        inversion_efficiency=inversion_efficiency,
+        receive=receive,
+        transmit=transmit,
     )
-    sine, cosine, complement = flip(flip_angle, transmit)
-    efficiency = number(inversion_efficiency)
-    middle = times.n_readouts // 2 - 1
-
-    fresh = xp.expm1(r1 * -times.spacing)
-    before = xp.exp(r1 * -times.before)
-    after = xp.exp(r1 * -times.after)
-    half = xp.exp(r1 * (-middle * times.spacing)) * cosine**middle
-    lost, step = _readout(fresh, cosine, complement)
-    whole = _train(half, step, times.n_readouts - 2 * middle)
-
-    # Everything is written as what is missing to full magnetisation, 1 - g in place of g.
-    read_out = whole * (lost - before) - lost
-    steady = (1 + after * read_out) / (1 + whole * before * after * efficiency)
-    centre = half * (lost - before * (1 + steady * efficiency)) + (1 - lost)
-    decayed = xp.exp(r2s * -times.echo)
-    return abs(centre) * decayed * pd * (sine * number(receive))
-
-
-def _readout(fresh, cosine, complement):
-    """What one readout does, from E_x - 1: the missing level 1 - g, and the decay c E_x."""
-    kept = fresh + 1
-    return kept / (1 - fresh * (cosine / (complement + _TINY))), kept * cosine
-
-
-def _train(half, step, rest):
-    """The whole train, from the decay over half of it and over one readout: half² step^rest."""
-    whole = half * step
-    if rest == 2:
-        return whole * whole
-    return whole * whole * step ** (rest - 2)
+    return mprage_signal(namespace(pd, r1, r2s), pd, r1, r2s, **constants)
 
 
 def mp2rage_readouts(
@@ -177,9 +154,7 @@ def mp2rage_readouts(
     Marques et al., NeuroImage 49:1271 (2010), doi 10.1016/j.neuroimage.2009.10.002.
     """
     xp = namespace(pd, r1, r2s)
-    first, second, times = _mp2rage_centres(
-        xp,
-        r1,
+    constants = mp2rage_constants(
         repetition_time=repetition_time,
         inversion_times=inversion_times,
         echo_time=echo_time,
@@ -189,7 +164,9 @@ def mp2rage_readouts(
         inversion_efficiency=inversion_efficiency,
         transmit=transmit,
     )
-    amplitude = xp.exp(r2s * -times.echo) * pd * number(receive)
+    first, second = mp2rage_centres(xp, r1, **constants)
+    echo, _ = readout_times(echo_time, excitation_spacing)
+    amplitude = xp.exp(r2s * -echo) * pd * number(receive)
     return first * amplitude, second * amplitude
 
 
@@ -240,10 +217,7 @@ inversion_efficiency
     >>> round(float(mp2rage(69.79425, 0.9676176)), 3)
     0.146
     """
-    xp = namespace(pd, r1)
-    first, second, _ = _mp2rage_centres(
-        xp,
-        r1,
+    constants = mp2rage_constants(
         repetition_time=repetition_time,
         inversion_times=inversion_times,
         echo_time=echo_time,
@@ -253,39 +227,4 @@ inversion_efficiency
         inversion_efficiency=inversion_efficiency,
         transmit=transmit,
     )
-    product = first * second
-    if not signed:
-        product = abs(product)
-    return product / (first * first + second * second + _TINY) * (pd != 0)
-
-
-def _mp2rage_centres(xp, r1, *, flip_angles, inversion_efficiency, transmit, **timing):
-    """Transverse magnetisation at the centre of both trains, per unit of PD, and the times."""
-    times = mp2rage_intervals(**timing)
-    sine1, cosine1, complement1 = flip(flip_angles[0], transmit)
-    sine2, cosine2, complement2 = flip(flip_angles[1], transmit)
-    efficiency = number(inversion_efficiency)
-    n = times.n_readouts
-    to_first, to_second = n // 2 - 1, n - n // 2
-
-    fresh = xp.expm1(r1 * -times.spacing)
-    step = fresh + 1
-    before = xp.exp(r1 * -times.before)
-    between = xp.exp(r1 * -times.between)
-    after = xp.exp(r1 * -times.after)
-    half = xp.exp(r1 * (-to_first * times.spacing))
-    rest = step ** (to_second - to_first) if to_second - to_first > 1 else step
-    half2 = half * rest * cosine2**to_second
-    train = _train(half, step, n - 2 * to_first)
-    train1, train2 = train * cosine1**n, train * cosine2**n
-
-    # As in `mprage`, in what is missing to full magnetisation.
-    lost1, _ = _readout(fresh, cosine1, complement1)
-    lost2, _ = _readout(fresh, cosine2, complement2)
-    second = between * (train1 * (lost1 - before) - lost1)
-    kept = train1 * before * between
-    steady = 1 + after * (train2 * (second + lost2) - lost2)
-    steady = steady / (1 + kept * train2 * after * efficiency) * efficiency
-    first = half * cosine1**to_first * (lost1 - before * (1 + steady)) + (1 - lost1)
-    second = half2 * (second + lost2 - steady * kept) + (1 - lost2)
-    return first * sine1, second * sine2, times
+    return mp2rage_signal(namespace(pd, r1), pd, r1, signed=signed, **constants)

@@ -13,6 +13,7 @@ from joblib import cpu_count
 
 from . import gradient_echo, magnetisation_prepared, spin_echo
 from .arrays import blockwise, is_tensor, number
+from .compiling import COMPILED, run_compiled
 from .maps import QuantitativeMaps
 from .timing import check_timing, readout_times
 
@@ -48,6 +49,7 @@ def simulate(
     field_strength=None,
     gain=1.0,
     ranges="plausible",
+    compiled=False,
     **parameters,
 ):
     """Simulate the image that a sequence gives of quantitative maps.
@@ -66,6 +68,10 @@ def simulate(
         Multiplies the image.
     ranges : {"plausible", "reference", "reference-segmentation"}
         Anything but "plausible" accepts timings that no scanner can run.
+    compiled : bool, default=False
+        Fuse MPRAGE and MP2RAGE into one kernel with `torch.compile`: faster for many large images,
+        on CPU and GPU, after half a minute of compilation that serves all protocols. Needs a C++
+        compiler. The other sequences are computed as usual.
     **parameters
         Of the sequence (seconds, degrees): ``repetition_time``, ``echo_time``,
         ``inversion_time``, ``inversion_times``, ``flip_angle``, ``flip_angles``, ``n_readouts``,
@@ -84,6 +90,8 @@ def simulate(
         If the timing cannot exist.
     TypeError, ValueError
         If the sequence or a parameter is unknown.
+    RuntimeError
+        If `compiled` is true and there is no compiler.
 
     Examples
     --------
@@ -96,7 +104,7 @@ def simulate(
         chosen = _given(receive=receive, transmit=transmit, gain=gain)
         if field_strength is not None:
             chosen["field_strength"] = field_strength
-        return simulate(maps, **{**sequence, **chosen, **parameters})
+        return simulate(maps, **{**sequence, **chosen, **parameters}, compiled=compiled)
     equation = _equation(sequence)
     values = _parameters(sequence, equation, parameters)
     if ranges == "plausible":
@@ -112,7 +120,10 @@ def simulate(
     fields = {"receive": number(receive), "transmit": number(transmit)}
     accepted = inspect.signature(equation).parameters
     fields = {name: value for name, value in fields.items() if name in accepted}
-    image = _evaluate(equation, inputs, {**values, **fields})
+    if compiled and sequence in COMPILED:
+        image = run_compiled(sequence, inputs, {**values, **fields})
+    else:
+        image = _evaluate(equation, inputs, {**values, **fields})
     if gain != 1:
         image = image * number(gain)
     return nib.Nifti1Image(image, maps.affine) if maps.kind == "image" else image
