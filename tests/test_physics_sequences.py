@@ -258,6 +258,17 @@ def test_one_compiled_kernel_serves_all_protocols(sequence, defaults):
             assert not found[:100].any()
 
 
+def test_without_a_compiler_the_remedy_is_told():
+    import torch._inductor.config as inductor
+
+    maps = QuantitativeMaps(*(np.full(7, x, np.float32) for x in (70, 1, 20)))
+    with (
+        inductor.patch({"cpp.cxx": ("no-such-compiler",), "fx_graph_cache": False}),
+        pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler .* leave compiled out"),
+    ):
+        simulate(maps, "mprage", compiled=True, transmit=np.full(7, 1.1, np.float32))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 @pytest.mark.parametrize("sequence", DEFAULTS)
 def test_gpu_equals_cpu(sequence):
