@@ -91,7 +91,7 @@ def answers(estimator, images, tabular=None):
     inputs = {"image": torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))}
     if tabular is not None:
         rows = np.broadcast_to(tabular, (len(images), np.shape(tabular)[-1]))
-        inputs["tabular"] = torch.from_numpy(np.ascontiguousarray(rows))
+        inputs["tabular"] = torch.from_numpy(rows.copy())
     outputs = np.stack(
         [
             apply_network(

@@ -75,7 +75,9 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
     --------
     >>> from prognosis import RegionSelector, RoiSymbolClassifier, make_stroke_cohort
     >>> X, y = make_stroke_cohort(24, resolution_mm=8, random_state=0)
-    >>> cnn = RoiSymbolClassifier("t1w", regions=3, mosaic_size=32, epochs=2, random_state=0)
+    >>> cnn = RoiSymbolClassifier(
+    ...     "t1w", regions=3, mosaic_size=32, epochs=4, learning_rate=3e-3, random_state=0
+    ... )
     >>> selector = RegionSelector(cnn, k=1, n_patients=6, random_state=0).fit(X, y)
     >>> selector.regions_ == selector.ranking_.index[:1].tolist()
     True
