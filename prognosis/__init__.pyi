@@ -16,3 +16,5 @@ from .evaluation.running import ModelError
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding
 from .evaluation.temperature import TemperatureScaled
+from .explanation.maps import Explanation
+from .explanation.saliency import explain

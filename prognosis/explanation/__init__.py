@@ -1,0 +1,1 @@
+"""Why a network predicts what it predicts: attribution on the brain, and whether to trust it."""
