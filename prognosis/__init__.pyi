@@ -18,3 +18,5 @@ from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding
 from .evaluation.temperature import TemperatureScaled
+from .explanation.maps import Explanation
+from .explanation.saliency import explain

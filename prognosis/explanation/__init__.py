@@ -1,1 +1,1 @@
-"""What a network looks at: saliency on the brain, counterfactual explanations, region selection."""
+"""Why a network predicts what it predicts: attribution, counterfactuals, the regions it needs."""
