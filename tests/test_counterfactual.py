@@ -21,7 +21,7 @@ from prognosis import (
     VolumeClassifier,
     counterfactuals,
 )
-from prognosis.explanation.answers import answers, prepared_inputs, unwrap
+from prognosis.explanation.answers import answers, prepared_inputs
 from prognosis.explanation.region_masks import region_masks
 from prognosis.explanation.swaps import LocalRegression, all_swaps, minimal, swapped_images
 
@@ -274,8 +274,10 @@ def test_wrong_inputs_are_refused(fitted, cohort):
     same = X[(model.predict(X) == "good")]
     with pytest.raises(CohortError, match="anything but good"):
         counterfactuals(model, same)
-    with pytest.raises(TypeError, match="LogisticRegression is no image estimator"):
+    with pytest.raises(TypeError, match="found LogisticRegression where an image"):
         counterfactuals(LogisticRegression().fit([[0], [1]], [0, 1]), X)
+    with pytest.raises(TypeError, match="one fitted estimator"):
+        counterfactuals({"estimator": [model]}, X)
     with pytest.raises(NotFittedError):
         counterfactuals(clone(model), X)
     table_only = StitchedSliceClassifier(tabular=["age"], epochs=1).fit(X, y)
@@ -287,8 +289,3 @@ def test_the_plot_shows_every_region(fitted, cohort):
     figure = explain(fitted["regions with symbols"], cohort).plot()
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert set(labels) == set(REGIONS.values())
-
-
-def test_unwrap_gives_the_estimator_itself(fitted, cohort):
-    model = fitted["stitched"]
-    assert unwrap(model, cohort[0], None) == [model, cohort[0], None]

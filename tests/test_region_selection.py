@@ -19,7 +19,7 @@ from prognosis import (
     StitchedSliceClassifier,
     counterfactuals,
 )
-from prognosis.explanation.region_shares import region_shares
+from prognosis.explanation.selection import _region_shares
 
 AFFINE = np.diag([8.0, 8.0, 8.0, 1])
 SHAPE = (16, 16, 10)
@@ -154,7 +154,7 @@ def test_a_regressor_keeps_its_regions_too(cohort):
 
 def test_shares_add_up_and_point_to_the_planted_region(cohort):
     X, y = cohort
-    shares = region_shares(clone(CNN).set_params(n_seeds=2).fit(X, y), X[:10])
+    shares = _region_shares(clone(CNN).set_params(n_seeds=2).fit(X, y), X[:10])
     assert shares.shape == (10, 4)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert shares.mean().idxmax() == "c"

@@ -6,61 +6,10 @@ Explanations change the prepared image, never the scan, so they ask the networks
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.base import INFERENCE_BATCH
-from ..estimators.branches import ImageBranch
 
-__all__ = ["Sides", "answers", "prepared_inputs", "unwrap"]
-
-
-def unwrap(estimator, *tables):
-    """The image estimator inside a pipeline or `RegionSelector`, and the tables as it gets them.
-
-    Parameters
-    ----------
-    estimator : fitted image estimator, or Pipeline or RegionSelector that ends in one
-    *tables : DataFrame or None
-
-    Returns
-    -------
-    list
-        The image estimator, then the tables.
-
-    Raises
-    ------
-    TypeError
-        If there is no image estimator of this package at the end.
-    ValueError
-        If it sees no image.
-    """
-    found, tables = estimator, list(tables)
-    while not isinstance(found, ImageBranch):
-        if isinstance(found, Pipeline):
-            steps = found[:-1] if len(found.steps) > 1 else None
-            if steps is not None:
-                tables = [table if table is None else steps.transform(table) for table in tables]
-            found = found.steps[-1][1]
-        elif hasattr(found, "estimator_"):
-            found = found.estimator_
-        elif hasattr(found, "estimator"):
-            check_is_fitted(found)
-            break
-        else:
-            break
-    if not isinstance(found, ImageBranch):
-        raise TypeError(
-            f"{type(found).__name__} is no image estimator of this package; give a fitted one "
-            "(StitchedSliceClassifier, RoiSymbolClassifier, VolumeClassifier, ...) or a Pipeline "
-            "that ends in one"
-        )
-    check_is_fitted(found, "networks_")
-    if found.image is None:
-        raise ValueError(
-            f"this {type(found).__name__} has image=None: it sees no image that could be explained"
-        )
-    return [found, *tables]
+__all__ = ["Sides", "answers", "prepared_inputs"]
 
 
 def prepared_inputs(estimator, X):

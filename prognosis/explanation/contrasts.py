@@ -6,6 +6,7 @@ Contrasts are real patients of a reference, usually the training set.
 import numpy as np
 
 from ..errors import CohortError
+from .answers import answers, prepared_inputs
 
 __all__ = ["NoContrastError", "Patients", "choose_contrasts", "given_contrasts"]
 
@@ -111,8 +112,6 @@ class Patients:
     """
 
     def __init__(self, estimator, X):
-        from .answers import answers, prepared_inputs
-
         inputs = prepared_inputs(estimator, X)
         self.ids = X.index.tolist()
         self.images = inputs["image"]

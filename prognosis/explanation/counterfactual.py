@@ -4,6 +4,7 @@ After CLEAR Image: the contrast is a real patient of the other class, and each e
 far it can be trusted (its fidelity error).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,11 +12,12 @@ import pandas as pd
 
 from ..columns import check_cohort
 from ..errors import CohortError
-from .answers import Sides, answers, unwrap
+from .answers import Sides, answers
 from .contrasts import Patients, choose_contrasts, given_contrasts
 from .counterfactual_tables import fidelity_table, region_importance, swap_table
 from .region_masks import region_masks
 from .swaps import LocalRegression, all_swaps, minimal, swapped_images
+from .targets import find_parts
 
 __all__ = ["Counterfactuals", "counterfactuals"]
 
@@ -203,6 +205,8 @@ def counterfactuals(
     """
     _check_numbers(n_contrasts=n_contrasts, max_regions=max_regions, n_candidates=n_candidates)
     check_cohort(X)
+    if isinstance(estimator, Mapping):
+        raise TypeError("give one fitted estimator; a dict holds several: explain each fold's own")
     if y_reference is not None:
         n_reference = len(X if X_reference is None else X_reference)
         if len(y_reference) != n_reference:
@@ -210,10 +214,10 @@ def counterfactuals(
                 f"y_reference has {len(y_reference)} rows and the reference patients are "
                 f"{n_reference}; select y.loc[X_reference.index]"
             )
-    estimator, chosen, X_reference = unwrap(
-        estimator, _selected(X, patients), X if X_reference is None else X_reference
-    )
-    explained, reference = Patients(estimator, chosen), Patients(estimator, X_reference)
+    part = find_parts(estimator, _selected(X, patients))[0]
+    others = find_parts(estimator, X if X_reference is None else X_reference)[0]
+    estimator = part.estimator
+    explained, reference = Patients(estimator, part.X), Patients(estimator, others.X)
     if threshold is None and not Sides(estimator).classification:
         threshold = float(np.median(reference.answers))
     sides = Sides(estimator, threshold)

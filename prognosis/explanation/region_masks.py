@@ -1,17 +1,13 @@
 """Where the regions of an atlas lie in what a network sees: a mask per region, in that geometry."""
 
-import nibabel as nib
 import numpy as np
 
 from imaging.atlases import load_atlas
-from imaging.shrinking import shrink_volume
 
 from ..estimators.roi import RoiSymbols
-from ..estimators.stitched import StitchedSlices
+from .places import PicturePlace, find_place
 
 __all__ = ["region_masks"]
-
-LEAST_PIXELS = 0.5  # a region of which less is seen cannot be swapped
 
 
 def region_masks(estimator, *, atlas=None, regions=None, symbols=False):
@@ -55,26 +51,21 @@ def region_masks(estimator, *, atlas=None, regions=None, symbols=False):
     shape = estimator.image_shape_[1:]
     if isinstance(regions, dict):
         masks = {name: _checked(name, mask, shape) for name, mask in regions.items()}
-    elif _kind(estimator) == "roi" and atlas is None:
+    elif atlas is None and _shows_regions(estimator):
         masks = _from_cells(estimator._brain_cells(), regions, shape)
     else:
         masks = _from_atlas(estimator, atlas, regions, shape)
     if symbols:
-        cells = getattr(estimator, "cells_", {}) if _kind(estimator) != "volume" else {}
-        brain = {"brain", *(estimator._brain_cells() if cells else ())}
-        masks |= _from_cells({k: v for k, v in cells.items() if k not in brain}, None, shape)
+        cells = estimator.cells_ if getattr(estimator, "symbol_rows_", 0) else {}
+        named = [name for name in cells if name in estimator.scaler_.scales_]
+        masks |= _from_cells(cells, named, shape)
     if not masks:
         raise ValueError("there is no region to swap; name regions that the network sees")
     return masks
 
 
-def _kind(estimator):
-    named = getattr(estimator, "branch", None)
-    if named is not None:
-        return named
-    if isinstance(estimator, RoiSymbols):
-        return "roi"
-    return "stitched" if isinstance(estimator, StitchedSlices) else "volume"
+def _shows_regions(estimator):
+    return isinstance(estimator, RoiSymbols) and getattr(estimator, "branch", "roi") == "roi"
 
 
 def _from_cells(cells, regions, shape):
@@ -89,39 +80,31 @@ def _from_cells(cells, regions, shape):
 
 
 def _from_atlas(estimator, atlas, regions, shape):
-    if estimator.grid_.affine is None:
+    place = find_place(estimator)
+    if isinstance(place, PicturePlace):
         raise ValueError(
             "2-D pictures lie in no space, so no atlas fits them; give regions as a dict of "
             f"masks of shape {shape}"
         )
     atlas = load_atlas(getattr(estimator, "atlas", "aal") if atlas is None else atlas)
-    grid = estimator.grid_.image()
-    labels = atlas.labels_on(grid)
+    found = place.region_weights(atlas)
+    columns = {name: number for number, name in enumerate(found.names)}
     if regions is not None:
-        atlas.labels_of(_listed(regions))
-    order = {name: number for number, name in enumerate(atlas.regions, start=1)}
-    present = np.bincount(labels.ravel(), minlength=len(order) + 1) > 0
+        regions = _listed(regions)
+        atlas.labels_of(regions)
+        hidden = [name for name in regions if name not in columns]
+        if hidden:
+            raise ValueError(
+                f"the network does not see region {hidden[0]!r}; leave it out of regions"
+            )
+    # Symbols lie below the brain, which has as many columns as the whole canvas.
+    rows = shape[0] - getattr(estimator, "symbol_rows_", 0)
     masks = {}
-    for name in atlas.regions if regions is None else _listed(regions):
-        seen = np.zeros(shape, np.float32)
-        if present[order[name]]:
-            mask = nib.Nifti1Image((labels == order[name]).astype(np.float32), grid.affine)
-            picture = _as_seen(estimator, mask)
-            seen[tuple(slice(0, n) for n in picture.shape)] = picture
-        if seen.sum() >= LEAST_PIXELS:
-            masks[name] = seen
-        elif regions is not None:
-            raise ValueError(f"the network does not see region {name!r}; leave it out of regions")
+    for name in found.names if regions is None else regions:
+        masks[name] = np.zeros(shape, np.float32)
+        weights = found.weights[:, [columns[name]]].toarray()
+        masks[name][:rows] = weights.reshape(rows, *shape[1:])
     return masks
-
-
-def _as_seen(estimator, mask):
-    """A volume brought into the picture as the scans are, without the scaling of intensities."""
-    kind = _kind(estimator)
-    if kind == "volume":
-        return np.asarray(shrink_volume(mask, float(estimator.spacing_mm)).dataobj)
-    mosaic = estimator.mosaic_
-    return mosaic.pack(mask) if kind == "roi" else mosaic.stitch(mask)
 
 
 def _checked(name, mask, shape):

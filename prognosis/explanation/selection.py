@@ -17,7 +17,7 @@ from ..estimators.roi import RoiSymbols
 from .contrasts import NoContrastError
 from .counterfactual import counterfactuals
 from .counterfactual_tables import region_importance
-from .region_shares import region_shares
+from .saliency import explain
 
 __all__ = ["RegionSelector"]
 
@@ -47,8 +47,8 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         Regions to keep.
     by : {"counterfactual", "saliency"}, default="counterfactual"
         "counterfactual" ranks by the mean absolute coefficient of `counterfactuals`, "saliency" by
-        the share of integrated gradients in the region's cell. Where the network puts everybody on
-        one side there are no counterfactuals; then, with a warning, saliency stands in.
+        the share of integrated gradients in the region (see `explain`). Where the network puts
+        everybody on one side there is no counterfactual; then, with a warning, saliency stands in.
     cv : int, scikit-learn splitter or None, default=None
         Folds of the training patients such that each is explained by a network that did not train
         on him or her; costs so many trainings more. None: one network explains those it was
@@ -232,7 +232,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
                     for name in ("coefficients", "swaps")
                 )
                 return region_importance(coefficients, swaps)
-        return region_importance(pd.concat([region_shares(model, X) for model, X, *_ in models]))
+        return region_importance(pd.concat([_region_shares(model, X) for model, X, *_ in models]))
 
     def _counterfactuals(self, model, X, X_reference, y_reference):
         return counterfactuals(
@@ -249,3 +249,18 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         groups = None if self.patient is None else X[self.patient]
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         return list(splitter.split(X, y, groups))
+
+
+def _region_shares(model, X):
+    """Absolute attribution of each region, by integrated gradients, as shares: patients x regions.
+
+    Attributions are summed over a region first, so that what cancels inside it does not count.
+    """
+    classes = getattr(model, "classes_", ())
+    targets = [None] if len(classes) <= 2 else classes
+    sums = [
+        explain(model, X, target=target).region_sums(model.mosaic_.atlas).abs()
+        for target in targets
+    ]
+    strength = sum(sums)[list(model.mosaic_.regions)]
+    return strength.div(strength.sum(axis=1).clip(lower=1e-12), axis=0)
