@@ -174,7 +174,8 @@ def _integrated_gradients(model, given, reference, settings, batch):
     method = IntegratedGradients(model)
     with torch.no_grad():
         wanted = model(*given) - model(*reference)
-    allowed = settings.tolerance * wanted.abs()
+    # an error of a twentieth of a log odd (or standard deviation) is none, however small the rest
+    allowed = settings.tolerance * wanted.abs().clamp(min=abs(model.scale))
     taken = np.zeros(len(wanted), int)
     result = tuple(torch.zeros_like(values) for values in given)
     rows, steps = torch.arange(len(wanted), device=wanted.device), settings.n_steps

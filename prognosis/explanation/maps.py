@@ -150,7 +150,7 @@ class Explanation:
         sums = (np.abs(flat) if absolute else flat) @ regions.weights
         return pd.DataFrame(np.asarray(sums, np.float64), self.patients, regions.names)
 
-    def by_region(self, atlas="aal", *, column=None, rank_by="density", confidence=0.95):
+    def by_region(self, atlas="aal", *, column=None, rank_by="strength", confidence=0.95):
         """Regions of an atlas, the most important first.
 
         Parameters
@@ -158,7 +158,7 @@ class Explanation:
         atlas : Atlas, or whatever `imaging.load_atlas` opens, default="aal"
         column : str, default=None
             An image column; None adds all of them up.
-        rank_by : str, default="density"
+        rank_by : str, default="strength"
             Column of the result to sort by.
         confidence : float, default=0.95
             Of the interval.

@@ -1,8 +1,6 @@
-"""Which numbers of a picture are hidden together: regions of an atlas, symbols, or square patches."""
+"""Which pixels are hidden together: regions of an atlas, symbols, or square patches."""
 
 import numpy as np
-
-from .places import PicturePlace
 
 __all__ = ["occlusion_features"]
 
@@ -32,7 +30,7 @@ def occlusion_features(estimator, place, atlas):
     channels, *shape = estimator.image_shape_
     rows = getattr(estimator, "symbol_rows_", 0)
     shape[0] -= rows
-    if isinstance(place, PicturePlace):
+    if place.is_picture:
         across = [np.arange(n) * PATCHES // n for n in shape]
         features = 1 + across[0][:, None] * PATCHES + across[1][None]
         patches = [(row, column) for row in range(PATCHES) for column in range(PATCHES)]

@@ -48,6 +48,8 @@ class RegionWeights:
 class _Place:
     """What all places share: regions, from `draw` (volume to numbers) and `put_back`."""
 
+    is_picture = False
+
     def region_weights(self, atlas):
         """Weights of the regions of an atlas; those that are not seen are left out."""
         grid = self.grid.image()
@@ -153,6 +155,7 @@ class PicturePlace:
     """2-D pictures, which lie nowhere in a brain."""
 
     grid: Grid
+    is_picture = True
 
     def _refuse(self, *args):
         raise CohortError(

@@ -7,7 +7,7 @@ from scipy import stats
 __all__ = ["region_table"]
 
 
-def region_table(net, absolute, volume_ml, *, confidence=0.95, rank_by="density"):
+def region_table(net, absolute, volume_ml, *, confidence=0.95, rank_by="strength"):
     """Summarise regions over patients.
 
     Parameters
@@ -19,7 +19,7 @@ def region_table(net, absolute, volume_ml, *, confidence=0.95, rank_by="density"
     volume_ml : ndarray of shape (n_regions,)
         What is seen of each region.
     confidence : float, default=0.95
-    rank_by : str, default="density"
+    rank_by : str, default="strength"
         Column to sort by, largest first (absolute values).
 
     Returns

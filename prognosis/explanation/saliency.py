@@ -15,7 +15,7 @@ from imaging.atlases import load_atlas
 
 from ..errors import CohortError
 from .maps import Explanation
-from .places import PicturePlace, VoxelPlace, find_place
+from .places import VoxelPlace, find_place
 from .tabular import tabular_table
 from .targets import find_parts, target_index
 
@@ -67,7 +67,8 @@ def explain(
         the training patients, and all categories alike.
     n_steps : int, default=16
         Of integrated gradients to begin with; doubled, up to 512, for patients whose attributions
-        do not add up to within 5 %.
+        do not add up to within 5 % of the difference from the baseline (or 0.05, in log odds or in
+        standard deviations of the outcome, where the difference is small).
     n_samples : int, default=25
         Noisy copies for "smoothgrad".
     noise : float, default=0.1
@@ -202,7 +203,7 @@ def _together(found, X, settings, target, atlas, checks):
     background = [_mean_image(one) for one in found]
     if any(one.place.key != place.key for one in found):
         # the folds chose different regions, say: what they share are the voxels of the brain
-        if isinstance(place, PicturePlace):
+        if place.is_picture:
             raise CohortError("the folds' pictures differ in size; explain them one by one")
         pictures = [_in_voxels(one.place, part) for one, part in zip(found, pictures, strict=True)]
         background = [

@@ -1,7 +1,7 @@
 """From whatever holds a fitted network to the network, and the patients it should explain.
 
-A pipeline's earlier steps are applied on the way; of a cross-validation, every fold's model explains
-the patients that it did not see.
+A pipeline's earlier steps are applied on the way; of a cross-validation, every fold's model
+explains the patients that it did not see.
 """
 
 from collections.abc import Mapping
