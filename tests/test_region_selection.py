@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -17,7 +18,9 @@ from prognosis import (
     RoiSymbolClassifier,
     RoiSymbolRegressor,
     StitchedSliceClassifier,
+    compare,
     counterfactuals,
+    explain,
 )
 from prognosis.explanation.selection import _region_shares
 
@@ -100,6 +103,17 @@ def test_grid_search_and_pipeline_over_k(cohort):
     assert len(found.regions_) == search.best_params_["regionselector__k"]
     explained = counterfactuals(search.best_estimator_, X, X.index[:4], y_reference=y)
     assert set(explained.importance.index) == set(found.regions_)
+
+
+def test_it_can_be_compared_and_explained_fold_by_fold(cohort):
+    X, y = cohort
+    quick = clone(SELECTOR).set_params(estimator__epochs=4, k=1, n_patients=8)
+    result = compare({"table": DummyClassifier(), "chosen": quick}, X, y, cv=2, random_state=0)
+    assert result.table.loc["chosen", "accuracy"] > result.table.loc["table", "accuracy"]
+    folds = cross_validate(quick, X, y, cv=2, return_estimator=True, return_indices=True)
+    sums = explain(folds, X).region_sums(ATLAS)
+    chosen = {model.regions_[0] for model in folds["estimator"]}
+    assert set(sums.columns[(sums != 0).any()]) == chosen
 
 
 def test_only_training_rows_are_looked_at(cohort):

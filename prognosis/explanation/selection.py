@@ -180,7 +180,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
 
     @property
     def patient(self):
-        """The estimator's column that names the patient, for splitters and embeddings."""
+        """The estimator's column that names the patient, when a patient has several rows."""
         return self.estimator.patient
 
     def __sklearn_is_fitted__(self):
