@@ -294,7 +294,7 @@ def _metadata(one, X, settings, target, atlas):
     if one.index is None:
         named, unit = "the predicted value", "units of the outcome"
     else:
-        named, unit = f"log odds of {estimator.classes_[one.index]!r}", "log odds"
+        named, unit = f"log odds of {estimator.classes_.tolist()[one.index]!r}", "log odds"
     return {
         "method": settings.method,
         "target": named,

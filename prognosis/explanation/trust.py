@@ -122,8 +122,9 @@ def insertion_deletion(explanation, n_patients=20):
     """Hide (or show) pixels in the order of the map, and watch the prediction.
 
     Pixels are ordered by how much they speak for the difference between the patient's prediction
-    and the baseline's (gradients count times the difference from the baseline); a tenth more at a time is replaced by the baseline (deletion) or restored
-    (insertion). The random map has the same spectrum, hence the same smoothness, and random phases.
+    and the baseline's (gradients count times the difference from the baseline); a tenth more at a
+    time is replaced by the baseline (deletion) or restored (insertion). The random map has the same
+    spectrum, hence the same smoothness, and random phases.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ def insertion_deletion(explanation, n_patients=20):
     scale = 0.0
     rng = np.random.default_rng(explanation.study[1].random_state)
     for one, rows in _samples(explanation, n_patients):
-        for number, network in enumerate(one.part.estimator.networks_):
+        for network in one.part.estimator.networks_:
             scale += _curves(explanation, one, rows, network, rng, total)
     curves = {}
     for name, values in total.items():
