@@ -221,7 +221,8 @@ def _same_spectrum(values, rng):
     """A random map with the spectrum of this one: same variance, same smoothness."""
     noise = np.fft.rfftn(rng.standard_normal(values.shape))
     spectrum = np.abs(np.fft.rfftn(values))
-    return np.fft.irfftn(spectrum * noise / np.maximum(np.abs(noise), 1e-12), values.shape)
+    phases = noise / np.maximum(np.abs(noise), 1e-12)
+    return np.fft.irfftn(spectrum * phases, values.shape, axes=range(values.ndim))
 
 
 def _samples(explanation, n_patients):
