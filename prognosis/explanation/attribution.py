@@ -174,8 +174,8 @@ def _integrated_gradients(model, given, reference, settings, batch):
     method = IntegratedGradients(model)
     with torch.no_grad():
         wanted = model(*given) - model(*reference)
-    # an error of a twentieth of a log odd (or standard deviation) is none, however small the rest
-    allowed = settings.tolerance * wanted.abs().clamp(min=abs(model.scale))
+    # a hundredth of a unit of log odds (or of a standard deviation) is no error to mend
+    allowed = settings.tolerance * wanted.abs().clamp(min=0.2 * abs(model.scale))
     taken = np.zeros(len(wanted), int)
     result = tuple(torch.zeros_like(values) for values in given)
     rows, steps = torch.arange(len(wanted), device=wanted.device), settings.n_steps
@@ -199,7 +199,7 @@ def _integrated_gradients(model, given, reference, settings, batch):
 
 def _tabular_features(estimator, features):
     """Groups of inputs that are replaced together: pixels, and the features of a column."""
-    features = torch.from_numpy(features)
+    features = torch.from_numpy(features.copy())
     if estimator.tabular is None:
         return (features,)
     sources, _ = encoded_sources(estimator.encoder_)

@@ -6,7 +6,7 @@ from imaging.volumes import open_image
 
 __all__ = ["draw_map", "view_map"]
 
-COLOURS = "cold_hot"
+COLOURS = "RdBu_r"
 
 
 def draw_map(
@@ -46,8 +46,8 @@ def draw_map(
     figure.suptitle(_title(explanation, patient, column), fontsize=11)
     above = figure.add_axes((0.02, 0.45, 0.94, 0.47))
     below = figure.add_axes((0.02, 0.03, 0.94, 0.38))
-    shared = {"colorbar": True, "cmap": COLOURS, "vmax": limit, "vmin": -limit}
-    plotting.plot_glass_brain(image, axes=above, plot_abs=False, symmetric_cbar=True, **shared)
+    shared = {"cmap": COLOURS, "vmax": limit, "vmin": -limit}
+    plotting.plot_glass_brain(image, axes=above, plot_abs=False, threshold=0, **shared)
     plotting.plot_stat_map(
         image,
         bg_img=behind,
@@ -56,6 +56,7 @@ def draw_map(
         cut_coords=_cuts(explanation, patient, column, n_slices),
         threshold=0.05 * limit,
         black_bg=False,
+        colorbar=False,
         **shared,
     )
     return figure

@@ -67,8 +67,8 @@ def explain(
         the training patients, and all categories alike.
     n_steps : int, default=16
         Of integrated gradients to begin with; doubled, up to 512, for patients whose attributions
-        do not add up to within 5 % of the difference from the baseline (or 0.05, in log odds or in
-        standard deviations of the outcome, where the difference is small).
+        do not add up to within 5 % of the difference from the baseline (or to within 0.01,
+        in log odds or in standard deviations of the outcome).
     n_samples : int, default=25
         Noisy copies for "smoothgrad".
     noise : float, default=0.1
@@ -294,7 +294,7 @@ def _metadata(one, X, settings, target, atlas):
     if one.index is None:
         named, unit = "the predicted value", "units of the outcome"
     else:
-        named, unit = f"log odds of {estimator.classes_[one.index]!r}", "log odds"
+        named, unit = f"log odds of {estimator.classes_.tolist()[one.index]!r}", "log odds"
     return {
         "method": settings.method,
         "target": named,

@@ -122,8 +122,9 @@ def insertion_deletion(explanation, n_patients=20):
     """Hide (or show) pixels in the order of the map, and watch the prediction.
 
     Pixels are ordered by how much they speak for the difference between the patient's prediction
-    and the baseline's (gradients count times the difference from the baseline); a tenth more at a time is replaced by the baseline (deletion) or restored
-    (insertion). The random map has the same spectrum, hence the same smoothness, and random phases.
+    and the baseline's (gradients count times the difference from the baseline); a tenth more at a
+    time is replaced by the baseline (deletion) or restored (insertion). The random map has the same
+    spectrum, hence the same smoothness, and random phases.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ def insertion_deletion(explanation, n_patients=20):
     scale = 0.0
     rng = np.random.default_rng(explanation.study[1].random_state)
     for one, rows in _samples(explanation, n_patients):
-        for number, network in enumerate(one.part.estimator.networks_):
+        for network in one.part.estimator.networks_:
             scale += _curves(explanation, one, rows, network, rng, total)
     curves = {}
     for name, values in total.items():
@@ -220,7 +221,8 @@ def _same_spectrum(values, rng):
     """A random map with the spectrum of this one: same variance, same smoothness."""
     noise = np.fft.rfftn(rng.standard_normal(values.shape))
     spectrum = np.abs(np.fft.rfftn(values))
-    return np.fft.irfftn(spectrum * noise / np.maximum(np.abs(noise), 1e-12), values.shape)
+    phases = noise / np.maximum(np.abs(noise), 1e-12)
+    return np.fft.irfftn(spectrum * phases, values.shape, axes=range(values.ndim))
 
 
 def _samples(explanation, n_patients):
