@@ -7,6 +7,10 @@ cohort, whose image carries nothing beyond lesion size. Speed: against captum's 
 with its defaults, called patient by patient on the same network.
 
     python benchmarks/explanation.py [--estimators stitched roi volume] [--patients 300] [--seed 2]
+    python benchmarks/explanation.py --soop FIGURE.png
+
+The second explains REAL patients (Stroke Outcome Optimization Project): poor outcome from lesion
+masks, severity and age; it prints regions and checks and draws the mean map.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from prognosis import (
     StitchedSliceClassifier,
     VolumeClassifier,
     explain,
+    load_soop,
     make_stroke_cohort,
 )
 
@@ -119,6 +124,23 @@ def speed(models, X, n_patients=100, n_reference=10):
     return ratios
 
 
+def real_patients(figure, folds, memory):
+    """Regions, tabular values and checks for the poor outcome of real patients."""
+    X, y = load_soop(target="poor_outcome")
+    model = StitchedSliceClassifier(
+        "lesion", ["nihss", "age"], allow_empty=True, memory=memory, random_state=0
+    )
+    models, auc = cross_validated(model, X, y, folds)
+    found = explain(models, X)
+    print(f"{len(X)} patients, AUC {auc:.3f}")
+    print(found.by_region().head(15).round(4).to_string())
+    print(found.tabular.agg([lambda values: values.abs().mean(), "std"]).round(3).to_string())
+    image = found.pictures.reshape(len(X), -1).sum(axis=1)
+    print(f"image: mean absolute sum {np.abs(image).mean():.3f}, std {image.std():.3f}")
+    print(found.checks())
+    found.plot(background="mni152").savefig(figure, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--estimators", nargs="+", default=["stitched", "roi", "volume"])
@@ -128,7 +150,11 @@ def main():
     parser.add_argument("--effects", nargs="+", type=float, default=[1.0, 0.0])
     parser.add_argument("--folder", default=None, help="keeps the simulated images")
     parser.add_argument("--memory", default=None, help="keeps the prepared images")
+    parser.add_argument("--soop", metavar="FIGURE", help="real patients instead")
     options = parser.parse_args()
+    if options.soop:
+        real_patients(options.soop, options.folds, options.memory)
+        return 0
     bars = {}
     for effect in options.effects:
         X, y = make_stroke_cohort(

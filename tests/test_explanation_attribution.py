@@ -268,28 +268,38 @@ class TestTabular:
 
 
 class TestPlanted:
-    """A bright spot on the left decides; the rest is noise."""
+    """A bright spot lies on the left or on the right; which of them is the outcome."""
 
-    @pytest.fixture
-    def spots(self):
+    SPOTS = np.s_[1:4, 4:8, 2:6], np.s_[8:11, 4:8, 2:6]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def spots(cls):
         rng = np.random.default_rng(1)
         images, y = [], np.arange(48) % 2
         for label in y:
             data = rng.uniform(0.3, 0.5, (12, 12, 8)).astype(np.float32)
-            data[1:4, 4:8, 2:6] += 0.5 * label
+            data[cls.SPOTS[label]] += 0.5
             images.append(nib.Nifti1Image(data, np.diag([8.0, 8, 8, 1])))
-        return pd.DataFrame({"scan": images}), y
-
-    @pytest.mark.parametrize(
-        ("method", "times"), [("integrated_gradients", 5), ("gradient", 5), ("gradcam", 1.2)]
-    )
-    def test_found_where_it_is(self, spots, method, times):
-        X, y = spots
+        X = pd.DataFrame({"scan": images})
         options = {"mosaic_size": 48, "rows": 2, "columns": 4, "random_state": 0}
         model = StitchedSliceClassifier("scan", epochs=12, augment=False, **options).fit(X, y)
-        spotted = X[y == 1]
-        data = explain(model, spotted, method).to_nifti().get_fdata()
-        seen = model.mosaic_.coverage(spotted["scan"].iloc[0]).get_fdata() > 0
+        return model, X, y
+
+    @pytest.mark.parametrize(
+        ("method", "times"), [("integrated_gradients", 8), ("gradient", 1.5), ("gradcam", 1.2)]
+    )
+    def test_found_where_it_is(self, spots, method, times):
+        model, X, y = spots
+        data = np.abs(explain(model, X[y == 1], method).to_nifti().get_fdata())
+        seen = model.mosaic_.coverage(X["scan"].iloc[0]).get_fdata() > 0
         spot = np.zeros(data.shape, bool)
-        spot[1:4, 4:8, 2:6] = True
-        assert data[spot & seen].mean() > times * abs(data[~spot & seen].mean())
+        spot[self.SPOTS[0]] = spot[self.SPOTS[1]] = True
+        assert data[spot & seen].mean() > times * data[~spot & seen].mean()
+
+    def test_speaks_for_and_against(self, spots):
+        model, X, _ = spots
+        found = explain(model, X)
+        left, right = found.to_nifti(0).get_fdata(), found.to_nifti(1).get_fdata()
+        # patient 0 has the spot of class 0, which speaks against class 1
+        assert left[self.SPOTS[0]].sum() < 0 < right[self.SPOTS[1]].sum()

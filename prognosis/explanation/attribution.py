@@ -131,12 +131,14 @@ def _by_method(estimator, model, tensors, reference, settings, features, batch):
     outputs, steps = np.empty(count), np.zeros(count, int)
     for rows in chunks:
         given = tuple(values[rows].to(device) for values in tensors)
-        with torch.no_grad():
-            outputs[rows] = model(*given).cpu().numpy()
         with warnings.catch_warnings():
             # captum says that it sets requires_grad on the copies it is given
             warnings.filterwarnings("ignore", message="Input Tensor .* did not already require")
             parts, taken = compute(model, given, reference, settings, batch, **extra)
+        if settings.method != "gradient":  # which computes just this
+            with torch.no_grad():
+                model(*given)
+        outputs[rows] = model.latest.cpu().numpy()
         image[rows] = parts[0].detach().cpu().numpy()
         if len(parts) > 1:
             tabular[rows] = parts[1].detach().cpu().numpy()

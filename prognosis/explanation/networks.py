@@ -26,6 +26,11 @@ class ScalarOutput(nn.Module):
         The class, against all others together; None for regression.
     scale, offset : float
         Of a regression's output.
+
+    Attributes
+    ----------
+    latest : Tensor of shape (batch,)
+        What was computed last, so that it need not be computed again.
     """
 
     def __init__(self, network, index, scale=1.0, offset=0.0):
@@ -38,9 +43,12 @@ class ScalarOutput(nn.Module):
     def forward(self, image, tabular=None):
         outputs = self.network(image) if tabular is None else self.network(image, tabular)
         if self.index is None:
-            return outputs[:, 0] * self.scale + self.offset
-        others = torch.cat([outputs[:, : self.index], outputs[:, self.index + 1 :]], dim=1)
-        return outputs[:, self.index] - torch.logsumexp(others, dim=1)
+            value = outputs[:, 0] * self.scale + self.offset
+        else:
+            others = torch.cat([outputs[:, : self.index], outputs[:, self.index + 1 :]], dim=1)
+            value = outputs[:, self.index] - torch.logsumexp(others, dim=1)
+        self.latest = value.detach()
+        return value
 
 
 def explained_network(estimator, network, index, device):
