@@ -1,5 +1,6 @@
 """Counterfactual explanations on a small cohort whose outcome is a bright spot in one region."""
 
+import importlib
 import itertools
 
 import nibabel as nib
@@ -187,6 +188,24 @@ def test_contrasts_are_right_confident_near_and_someone_else(fitted, cohort):
     ages = X["age"]
     gaps = (ages[nearest["patient"]].to_numpy() - ages[nearest["contrast"]].to_numpy()).round(3)
     assert np.median(np.abs(gaps)) < 6  # of a range of 40 years
+
+
+def test_nobody_is_contrasted_with_another_scan_of_the_same_person(cohort):
+    X, y = cohort
+    pairs = X.assign(person=np.argsort(np.argsort(y.to_numpy(), kind="stable")) % 20)
+    assert (y.groupby(pairs["person"].to_numpy()).nunique() == 2).all()  # one good, one poor scan
+    model = clone(ESTIMATORS["stitched"]).set_params(patient="person").fit(pairs, y)
+    table = explain(model, (pairs, y)).fidelity
+    people = pairs["person"]
+    assert (people[table["patient"]].to_numpy() != people[table["contrast"]].to_numpy()).all()
+
+
+def test_memory_does_not_change_the_answer(monkeypatch, fitted, cohort):
+    whole = explain(fitted["volume"], cohort)
+    module = importlib.import_module("prognosis.explanation.counterfactual")
+    monkeypatch.setattr(module, "CHUNK_NUMBERS", 1)
+    one_by_one = explain(fitted["volume"], cohort)
+    pd.testing.assert_frame_equal(one_by_one.coefficients, whole.coefficients, rtol=1e-3, atol=1e-3)
 
 
 def test_given_contrasts_are_used_or_refused(fitted, cohort):

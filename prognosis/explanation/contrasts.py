@@ -53,7 +53,7 @@ def choose_contrasts(patients, reference, sides, y_reference, n_contrasts):
     chosen = []
     for number, side in enumerate(own):
         rows = np.flatnonzero(usable & (predicted != side))
-        rows = rows[[reference.ids[row] != patients.ids[number] for row in rows]]
+        rows = rows[[reference.people[row] != patients.people[number] for row in rows]]
         if not len(rows):
             raise NoContrastError(
                 f"row {patients.ids[number]!r}: no reference patient is rightly predicted as "
@@ -103,6 +103,9 @@ class Patients:
     Attributes
     ----------
     ids : list
+        Index labels.
+    people : list
+        Whose row it is: these, or the column that the estimator's `patient` names.
     images : ndarray of shape (n, n_channels, ...)
     inputs : ndarray of shape (n, n_values) or None
         Encoded tabular values.
@@ -114,6 +117,7 @@ class Patients:
     def __init__(self, estimator, X):
         inputs = prepared_inputs(estimator, X)
         self.ids = X.index.tolist()
+        self.people = self.ids if estimator.patient is None else X[estimator.patient].tolist()
         self.images = inputs["image"]
         self.inputs = inputs.get("tabular")
         values = [np.zeros((len(X), 0))]

@@ -21,7 +21,7 @@ from .targets import find_parts
 
 __all__ = ["Counterfactuals", "counterfactuals"]
 
-CHUNK = 64  # altered images in memory at a time
+CHUNK_NUMBERS = 2**23  # pixels or voxels of altered images in memory at a time
 
 
 @dataclass(repr=False)
@@ -270,11 +270,12 @@ def _explain(estimator, sides, explained, number, reference, row, masks, sizes, 
     other = int(sides.of(reference.answers[row : row + 1])[0])
     tabular = None if explained.inputs is None else explained.inputs[number]
     images = explained.images[number], reference.images[row]
+    chunk = int(np.clip(CHUNK_NUMBERS // images[0].size, 1, 512))
 
     def margins(swaps):
         said = [
             answers(estimator, swapped_images(*images, masks, part), tabular)
-            for part in np.array_split(swaps, -(-len(swaps) // CHUNK))
+            for part in np.array_split(swaps, -(-len(swaps) // chunk))
         ]
         return sides.margin(np.concatenate(said), own, other)
 
