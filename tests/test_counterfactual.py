@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -206,6 +207,33 @@ def test_memory_does_not_change_the_answer(monkeypatch, fitted, cohort):
     monkeypatch.setattr(module, "CHUNK_NUMBERS", 1)
     one_by_one = explain(fitted["volume"], cohort)
     pd.testing.assert_frame_equal(one_by_one.coefficients, whole.coefficients, rtol=1e-3, atol=1e-3)
+
+
+def test_with_many_regions_larger_swaps_are_made_of_the_strongest(fitted, cohort):
+    found = explain(fitted["stitched"], cohort, n_candidates=2)
+    assert not found.exhaustive
+    single = found.swaps[found.swaps["n_regions"] > 1]
+    assert (single["regions"].explode() != "nowhere").all()
+
+
+def test_pictures_need_masks(tmp_path):
+    rng = np.random.default_rng(0)
+    y = pd.Series([0, 1] * 10, [f"sub-{n}" for n in range(20)])
+    paths = []
+    for row, label in y.items():
+        pixels = rng.integers(0, 100, (32, 32), np.uint8)
+        pixels[4:14, 4:14] += np.uint8(150 * label)
+        pixels[-6:] = 250
+        paths.append(str(tmp_path / f"{row}.png"))
+        Image.fromarray(pixels).save(paths[-1])
+    X = pd.DataFrame({"t1w": paths}, y.index)
+    model = StitchedSliceClassifier("t1w", mosaic_size=32, **COMMON).fit(X, y)
+    with pytest.raises(ValueError, match="2-D pictures lie in no space"):
+        counterfactuals(model, X)
+    halves = {"top": np.zeros((32, 32)), "bottom": np.zeros((32, 32))}
+    halves["top"][:16], halves["bottom"][16:] = 1, 1
+    found = counterfactuals(model, X, y_reference=y, regions=halves)
+    assert found.importance.index[0] == "top"
 
 
 def test_given_contrasts_are_used_or_refused(fitted, cohort):
