@@ -236,6 +236,13 @@ def test_pictures_need_masks(tmp_path):
     assert found.importance.index[0] == "top"
 
 
+def test_no_counterfactual_is_an_answer_too(fitted, cohort):
+    found = explain(fitted["regions with symbols"], cohort, regions=["nowhere"])
+    assert found.swaps.empty and found.fidelity["fidelity_error"].isna().all()
+    assert found.importance.loc["nowhere", "in_counterfactuals"] == 0
+    assert "prediction changed in 0" in repr(found) and "no counterfactual" in repr(found)
+
+
 def test_given_contrasts_are_used_or_refused(fitted, cohort):
     model, (X, y) = fitted["stitched"], cohort
     poor, good = y.index[y == "poor"], y.index[y == "good"]

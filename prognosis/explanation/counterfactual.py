@@ -68,14 +68,16 @@ class Counterfactuals:
             f"{int((smallest == size).sum())} by {size} region{'s' if size > 1 else ''}"
             for size in self._sizes
         )
-        error = self.swaps["fidelity_error"].mean()
+        error = "no counterfactual"
+        if len(self.swaps):
+            mean = self.swaps["fidelity_error"].mean()
+            error = f"fidelity error {mean:.3f} at {len(self.swaps)} counterfactuals"
         lines = [
             f"Counterfactual explanations of {len(patients)} patients, "
             f"{len(self.importance)} regions swapped with a contrast patient's",
             f"prediction changed in {len(smallest)}: {by_size}",
-            f"fidelity error {error:.3f} at {len(self.swaps)} counterfactuals; regression and "
-            f"network agree on {self.fidelity['agreement'].mean():.1%} of all swaps, "
-            f"median R² {self.fidelity['r2'].median():.2f}",
+            f"{error}; regression and network agree on {self.fidelity['agreement'].mean():.1%} of "
+            f"all swaps, median R² {self.fidelity['r2'].median():.2f}",
             f"importance = mean |coefficient| ({self.unit}), 95 % bootstrap over patients:",
             self.importance.head(12).round(3).to_string(),
         ]
