@@ -27,7 +27,7 @@ class Settings:
 
     method: str = "integrated_gradients"
     baseline: str = "mean"
-    n_steps: int = 16
+    n_steps: int = 8
     max_steps: int = 512
     tolerance: float = 0.05
     n_samples: int = 25

@@ -29,7 +29,7 @@ def explain(
     *,
     target=None,
     baseline="mean",
-    n_steps=16,
+    n_steps=8,
     n_samples=25,
     noise=0.1,
     atlas="aal",
@@ -65,7 +65,7 @@ def explain(
     baseline : {"mean", "zero"}, default="mean"
         The image that says nothing: the mean training image, or black. Tabular values: the mean of
         the training patients, and all categories alike.
-    n_steps : int, default=16
+    n_steps : int, default=8
         Of integrated gradients to begin with; doubled, up to 512, for patients whose attributions
         do not add up to within 5 % of the difference from the baseline (or to within 0.01,
         in log odds or in standard deviations of the outcome).
