@@ -1,7 +1,7 @@
 """Do explanations point at what was planted, add up, depend on the weights, and come fast?
 
 SIMULATED patients, whose outcome depends on three known regions. Every patient is explained by a
-network that did not see him (cross-validation), the regions are ranked as `by_region` does by
+network that did not see them (cross-validation), the regions are ranked as `by_region` does by
 default, and the share of planted ones among the first three is the precision. The same on a null
 cohort, whose image carries nothing beyond lesion size. Speed: against captum's integrated gradients
 with its defaults, called patient by patient on the same network.
