@@ -67,7 +67,7 @@ def explain(
         the training patients, and all categories alike.
     n_steps : int, default=8
         Of integrated gradients to begin with; doubled, up to 512, for patients whose attributions
-        do not add up to within 5 % of the difference from the baseline (or to within 0.01,
+        do not add up to within 5 % of the difference from the baseline (or to within 0.025,
         in log odds or in standard deviations of the outcome).
     n_samples : int, default=25
         Noisy copies for "smoothgrad".
