@@ -85,7 +85,7 @@ class TestEveryEstimator:
         wanted = found.outputs["output"] - found.outputs["reference"]
         missed = found.outputs["completeness_error"] * wanted.abs()
         scale = getattr(model, "target_scale_", 1.0)
-        assert (missed <= np.maximum(0.05 * wanted.abs(), 0.011 * scale)).all()
+        assert (missed <= np.maximum(0.05 * wanted.abs(), 0.026 * scale)).all()
         if hasattr(model, "target_scale_"):
             np.testing.assert_allclose(
                 found.outputs["output"], model.predict(X.iloc[:6]), rtol=1e-4

@@ -133,7 +133,7 @@ class TestRegions:
 
 
 class TestFolds:
-    def test_everybody_is_explained_by_the_model_that_did_not_see_him(self, cohort):
+    def test_everybody_is_explained_by_the_model_that_did_not_see_them(self, cohort):
         X = cohort[0]
         folds = cross_validate(
             StitchedSliceClassifier("t1w", **SLICES),

@@ -27,7 +27,7 @@ class Settings:
 
     method: str = "integrated_gradients"
     baseline: str = "mean"
-    n_steps: int = 16
+    n_steps: int = 8
     max_steps: int = 512
     tolerance: float = 0.05
     n_samples: int = 25
@@ -176,8 +176,8 @@ def _integrated_gradients(model, given, reference, settings, batch):
     method = IntegratedGradients(model)
     with torch.no_grad():
         wanted = model(*given) - model(*reference)
-    # a hundredth of a unit of log odds (or of a standard deviation) is no error to mend
-    allowed = settings.tolerance * wanted.abs().clamp(min=0.2 * abs(model.scale))
+    # a fortieth of a unit of log odds (or of a standard deviation) is no error to mend
+    allowed = settings.tolerance * wanted.abs().clamp(min=0.5 * abs(model.scale))
     taken = np.zeros(len(wanted), int)
     result = tuple(torch.zeros_like(values) for values in given)
     rows, steps = torch.arange(len(wanted), device=wanted.device), settings.n_steps

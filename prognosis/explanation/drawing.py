@@ -54,7 +54,7 @@ def draw_map(
         axes=below,
         display_mode="z",
         cut_coords=_cuts(explanation, patient, column, n_slices),
-        threshold=0.05 * limit,
+        threshold=0.1 * limit,
         black_bg=False,
         colorbar=False,
         **shared,
@@ -80,7 +80,7 @@ def view_map(explanation, patient=None, column=None, *, smoothing_mm=6.0, backgr
         cmap=COLOURS,
         vmax=limit,
         symmetric_cmap=True,
-        threshold=0.05 * limit,
+        threshold=0.1 * limit,
         black_bg=False,
         title=_title(explanation, patient, column),
     )

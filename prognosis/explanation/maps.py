@@ -41,6 +41,8 @@ class Explanation:
         patients are simulated.
     region_values : DataFrame or None
         For occlusion: what every region of the atlas adds, one row per patient.
+    study : tuple
+        The models with their inputs and the settings, which the checks need.
     """
 
     pictures: np.ndarray

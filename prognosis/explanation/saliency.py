@@ -1,11 +1,10 @@
 """`explain`: attribution of a fitted model's predictions to images and tabular values.
 
-Every patient is explained by the models that may explain him: one, or those folds of a
-cross-validation that did not train on him; networks of several seeds are averaged.
+Every patient is explained by the models that may explain them: one, or those folds of a
+cross-validation that did not train on them; networks of several seeds are averaged.
 """
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,14 @@ from sklearn.utils import check_random_state
 
 from imaging.atlases import load_atlas
 
-from ..errors import CohortError
-from .maps import Explanation
-from .places import VoxelPlace, find_place
+from .combining import Explained, together
+from .places import find_place
 from .tabular import tabular_table
 from .targets import find_parts, target_index
 
 __all__ = ["explain"]
+
+BASELINES = ("mean", "zero")
 
 
 def explain(
@@ -29,7 +29,7 @@ def explain(
     *,
     target=None,
     baseline="mean",
-    n_steps=16,
+    n_steps=8,
     n_samples=25,
     noise=0.1,
     atlas="aal",
@@ -47,7 +47,7 @@ def explain(
     model : fitted image estimator, Pipeline that ends in one, or dict
         A dict comes from ``sklearn.model_selection.cross_validate(model, X, y, cv=...,
         return_estimator=True, return_indices=True)``: every patient is explained by the models
-        that did not see him, and repeats are averaged. Only this is honest about patients of the
+        that did not see them, and repeats are averaged. Only this is honest about patients of the
         training set. A model in ``estimator_`` or ``best_estimator_`` is found, too.
     X : DataFrame
         Patients, as for `predict`; with a dict, the table that was cross-validated.
@@ -65,9 +65,9 @@ def explain(
     baseline : {"mean", "zero"}, default="mean"
         The image that says nothing: the mean training image, or black. Tabular values: the mean of
         the training patients, and all categories alike.
-    n_steps : int, default=16
+    n_steps : int, default=8
         Of integrated gradients to begin with; doubled, up to 512, for patients whose attributions
-        do not add up to within 5 % of the difference from the baseline (or to within 0.01,
+        do not add up to within 5 % of the difference from the baseline (or to within 0.025,
         in log odds or in standard deviations of the outcome).
     n_samples : int, default=25
         Noisy copies for "smoothgrad".
@@ -120,22 +120,11 @@ def explain(
     parts = find_parts(model, X)
     atlas = load_atlas(atlas) if method == "occlusion" else None
     found = [explain_part(part, target, settings, atlas) for part in parts]
-    return _together(found, X, settings, target, atlas, checks)
-
-
-@dataclass(frozen=True)
-class Explained:
-    """One part of a result: what one model says of its patients."""
-
-    part: object
-    index: int | None
-    place: object
-    inputs: dict
-    features: np.ndarray | None
-    attribution: object
-    pictures: np.ndarray
-    tabular: pd.DataFrame
-    region_values: pd.DataFrame | None
+    result = together(found, X, settings, atlas)
+    if checks:
+        for problem in result.checks()["problems"]:
+            warnings.warn(problem, UserWarning, stacklevel=2)
+    return result
 
 
 def explain_part(part, target, settings, atlas):
@@ -187,120 +176,3 @@ def _settings(method, baseline, n_steps, n_samples, noise, batch_size, random_st
         batch_size=batch_size,
         random_state=int(check_random_state(random_state).randint(2**31 - 1)),
     )
-
-
-BASELINES = ("mean", "zero")
-
-
-def _together(found, X, settings, target, atlas, checks):
-    """One result of all parts: patients in the order of X, the mean where several explain one."""
-    first = found[0].part.estimator
-    columns = first._image_columns()
-    if any(one.part.estimator._image_columns() != columns for one in found):
-        raise CohortError("the folds' models see different image columns; explain them one by one")
-    place = found[0].place
-    pictures = [one.pictures for one in found]
-    background = [_mean_image(one) for one in found]
-    if any(one.place.key != place.key for one in found):
-        # the folds chose different regions, say: what they share are the voxels of the brain
-        if place.is_picture:
-            raise CohortError("the folds' pictures differ in size; explain them one by one")
-        pictures = [_in_voxels(one.place, part) for one, part in zip(found, pictures, strict=True)]
-        background = [
-            _in_voxels(one.place, b[None], "restore")[0] for one, b in zip(found, background)
-        ]
-        place = VoxelPlace(place.grid)
-    count = np.zeros(len(X), int)
-    for one in found:
-        np.add.at(count, one.part.rows, 1)
-    kept = np.flatnonzero(count)
-    where = {row: number for number, row in enumerate(kept)}
-    rows = [np.array([where[row] for row in one.part.rows]) for one in found]
-    total = np.zeros((len(kept), *pictures[0].shape[1:]), np.float32)
-    for at, part in zip(rows, pictures, strict=True):
-        np.add.at(total, at, part)
-    times = count[kept]
-    total /= times.reshape(-1, *(1,) * (total.ndim - 1))
-    patients = X.index[kept]
-    outputs = _mean_frame([_outputs(one, settings) for one in found], patients)
-    outputs["n_models"] = times
-    values = None
-    if found[0].region_values is not None:
-        values = _mean_frame([one.region_values for one in found], patients, fill=0.0)
-    result = Explanation(
-        pictures=total,
-        tabular=_mean_frame([one.tabular for one in found], patients),
-        outputs=outputs,
-        place=place,
-        columns=columns,
-        background=np.mean(background, axis=0),
-        metadata=_metadata(found[0], X, settings, target, atlas),
-        region_values=values,
-        study=(found, settings),
-    )
-    if checks:
-        for problem in result.checks()["problems"]:
-            warnings.warn(problem, UserWarning, stacklevel=3)
-    return result
-
-
-def _mean_frame(frames, patients, fill=None):
-    """Mean over the frames that hold a patient."""
-    everything = pd.concat(frames)
-    if fill is not None:
-        everything = everything.fillna(fill)
-    mean = everything.groupby(level=0, sort=False).mean()
-    mean = mean.reindex(patients)
-    mean.index.name = patients.name
-    return mean
-
-
-def _outputs(one, settings):
-    """What is explained, and by how much the attributions miss it."""
-    found = one.attribution
-    difference = found.output - found.reference
-    error = np.full(len(difference), np.nan)
-    if settings.method == "integrated_gradients":
-        total = found.image.reshape(len(error), -1).sum(axis=1, dtype=np.float64)
-        if found.tabular is not None:
-            total = total + found.tabular.sum(axis=1, dtype=np.float64)
-        error = np.abs(total - difference) / np.maximum(np.abs(difference), 1e-12)
-    return pd.DataFrame(
-        {
-            "output": found.output,
-            "reference": found.reference,
-            "completeness_error": error,
-            "n_steps": found.n_steps,
-        },
-        index=one.part.X.index,
-    )
-
-
-def _mean_image(one):
-    """The mean training image of a model's networks, without symbols."""
-    mean = np.mean([net.image_mean.numpy() for net in one.part.estimator.networks_], axis=0)
-    return mean[:, : one.pictures.shape[2]]
-
-
-def _in_voxels(place, pictures, way="put_back"):
-    back = getattr(place, way)
-    return np.stack(
-        [[np.asanyarray(back(channel).dataobj) for channel in picture] for picture in pictures]
-    )
-
-
-def _metadata(one, X, settings, target, atlas):
-    estimator = one.part.estimator
-    if one.index is None:
-        named, unit = "the predicted value", "units of the outcome"
-    else:
-        named, unit = f"log odds of {estimator.classes_.tolist()[one.index]!r}", "log odds"
-    return {
-        "method": settings.method,
-        "target": named,
-        "unit": unit,
-        "baseline": settings.baseline,
-        "estimator": type(estimator).__name__,
-        "cohort": dict(X.attrs.get("cohort", {})),
-        "atlas": None if atlas is None else atlas.identity,
-    }
