@@ -286,6 +286,7 @@ class TestTrust:
             assert curves["insertion"].loc[0, name] == pytest.approx(0, abs=1e-4)
             assert curves["insertion"][name].iloc[-1] == pytest.approx(1)
 
+    @pytest.mark.filterwarnings("ignore:in ")
     def test_maps_that_show_the_image_are_found_out(self, model, cohort, monkeypatch):
         """An edge detector in place of an attribution: the same whatever the weights."""
         from prognosis.explanation import attribution
