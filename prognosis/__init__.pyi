@@ -13,6 +13,10 @@ from .evaluation.comparison import Comparison, compare
 from .evaluation.ladder import linear_ladder, logistic_ladder
 from .evaluation.matched_groups import LockBoxError, MatchedGroups
 from .evaluation.running import ModelError
+from .explanation.counterfactual import Counterfactuals, counterfactuals
+from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding
 from .evaluation.temperature import TemperatureScaled
+from .explanation.maps import Explanation
+from .explanation.saliency import explain

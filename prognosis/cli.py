@@ -1,4 +1,4 @@
-"""The command line: ``prognosis compare`` from a cohort to a report.
+"""The command line: ``prognosis compare`` from a cohort to a report, ``prognosis explain``.
 
 Progress goes to stderr, the table to stdout, and the exit code says what went wrong.
 """
@@ -94,6 +94,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"prognosis {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_compare(commands)
+    _add_explain(commands)
     return parser
 
 
@@ -163,22 +164,63 @@ def _add_compare(commands):
     add("--quiet", action="store_true", help="no progress")
 
 
-def _compare(options):
-    for name, value in (QUICK if options.quick else USUAL).items():
-        if getattr(options, name, None) is None:
-            setattr(options, name, value)
+def _add_explain(commands):
+    from .explanation.command import DESCRIPTION, add_options
+
+    explain = commands.add_parser(
+        "explain",
+        help="map what a fitted model's predictions come from",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    explain.set_defaults(run=_explain)
+    add_options(explain, named_pattern=_named_pattern, positive_int=_positive_int)
+
+
+def _explain(options):
+    unwritable = _prepare(options)
+    if unwritable:
+        return _fail(NOT_WRITTEN, unwritable)
+    from imaging.errors import ImagingError
+
+    from .explanation.command import run_explain
+
+    try:
+        run_explain(options, load=_load, say=_say)
+    except ImagingError as error:
+        raise CohortError(str(error)) from error
+    except CohortError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(error) from error
+    except OSError as error:
+        return _fail(NOT_WRITTEN, f"the results could not be written: {error}")
+    return OK
+
+
+def _prepare(options):
+    """Where things are kept; a sentence if nothing can be written to where they shall go."""
+    if options.memory is None:
+        import platformdirs
+
+        options.memory = str(platformdirs.user_cache_path("prognosis-mri"))
     # looked at before the work, since hours of it would be lost
     place = next(
         path for path in (options.out.absolute(), *options.out.absolute().parents) if path.exists()
     )
     if not place.is_dir() or not os.access(place, os.W_OK):
-        return _fail(
-            NOT_WRITTEN, f"--out {str(options.out)!r}: {str(place)!r} cannot be written to"
-        )
-    if options.memory is None:
-        import platformdirs
+        return f"--out {str(options.out)!r}: {str(place)!r} cannot be written to"
+    return None
 
-        options.memory = str(platformdirs.user_cache_path("prognosis-mri"))
+
+def _compare(options):
+    for name, value in (QUICK if options.quick else USUAL).items():
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+    unwritable = _prepare(options)
+    if unwritable:
+        return _fail(NOT_WRITTEN, unwritable)
     from imaging.errors import ImagingError
 
     try:

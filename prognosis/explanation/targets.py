@@ -1,0 +1,136 @@
+"""From whatever holds a fitted network to the network, and the patients it should explain.
+
+A pipeline's earlier steps are applied on the way; of a cross-validation, every fold's model
+explains the patients that it did not see.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ..columns import check_cohort
+from ..errors import CohortError
+from ..estimators.base import ImageClassifier, ImageEstimator
+
+__all__ = ["Part", "find_parts", "target_index"]
+
+_MODELS = (
+    "give a fitted image estimator (StitchedSliceClassifier, RoiSymbolClassifier, ...), a pipeline "
+    "that ends in one, or what cross_validate(..., return_estimator=True, return_indices=True) "
+    "returns"
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fitted image estimator and the patients it explains.
+
+    Attributes
+    ----------
+    estimator : ImageEstimator
+    X : DataFrame
+        As the estimator takes it: after the earlier steps of a pipeline.
+    rows : ndarray of int
+        Where these patients stand in the cohort.
+    """
+
+    estimator: ImageEstimator
+    X: object
+    rows: np.ndarray
+
+
+def find_parts(model, X):
+    """The fitted image estimators inside `model`, each with its patients.
+
+    Parameters
+    ----------
+    model : estimator, Pipeline, search, or dict from `sklearn.model_selection.cross_validate`
+        Also whatever keeps its fitted model in ``estimator_`` or ``best_estimator_``.
+    X : DataFrame
+
+    Returns
+    -------
+    list of Part
+
+    Raises
+    ------
+    TypeError
+        If there is no image estimator in it.
+    ValueError
+        If a cross-validation kept no estimators or indices, or the estimator sees no image.
+    CohortError
+        If the folds do not belong to this table.
+    """
+    check_cohort(X)
+    if not isinstance(model, Mapping):
+        return [_open(model, X, np.arange(len(X)))]
+    for key in ("estimator", "indices"):
+        if key not in model:
+            raise ValueError(
+                f"the cross-validation holds no {key!r}; run cross_validate(..., "
+                "return_estimator=True, return_indices=True)"
+            )
+    parts = []
+    for fitted, rows in zip(model["estimator"], model["indices"]["test"], strict=True):
+        rows = np.asarray(rows)
+        if rows.max() >= len(X):
+            raise CohortError(
+                f"a fold tests row number {rows.max()}, but X has {len(X)} rows; give the table "
+                "that was cross-validated"
+            )
+        parts.append(_open(fitted, X.iloc[rows], rows))
+    return parts
+
+
+def _open(model, X, rows):
+    """Unwrap one model, and take X through the steps before it."""
+    if isinstance(model, Pipeline):
+        if len(model.steps) > 1:
+            check_is_fitted(model)
+            X = model[:-1].transform(X)
+        return _open(model.steps[-1][1], X, rows)
+    if isinstance(model, ImageEstimator):
+        check_is_fitted(model, "networks_")
+        if model.image is None:
+            raise ValueError(
+                f"this {type(model).__name__} sees no image, so there is nothing to map; use "
+                "sklearn.inspection.permutation_importance for its tabular columns"
+            )
+        return Part(model, X, rows)
+    for name in ("best_estimator_", "estimator_"):
+        if hasattr(model, name):
+            return _open(getattr(model, name), X, rows)
+    raise TypeError(
+        f"found {type(model).__name__} where an image estimator was expected; {_MODELS}"
+    )
+
+
+def target_index(estimator, target):
+    """Which output to explain: the number of a class, or None for a regressor.
+
+    Parameters
+    ----------
+    estimator : ImageEstimator
+    target : class label or None
+        None: of two classes the last, the positive one.
+
+    Raises
+    ------
+    ValueError
+        If the class is unknown, must be named, or the estimator is a regressor.
+    """
+    if not isinstance(estimator, ImageClassifier):
+        if target is not None:
+            raise ValueError(f"target={target!r}: a regressor has no classes; leave target out")
+        return None
+    classes = estimator.classes_.tolist()
+    if target is None:
+        if len(classes) > 2:
+            raise ValueError(f"there are {len(classes)} classes; set target to one of {classes}")
+        return 1
+    if target not in classes:
+        raise ValueError(f"target={target!r} is no class; the classes are {classes}")
+    return classes.index(target)
