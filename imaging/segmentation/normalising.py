@@ -1,0 +1,54 @@
+"""The intensities that a segmentation network sees, in training and afterwards the same.
+
+Whole scans are standardised, never patches, by statistics that do not depend on how much air
+surrounds the head.
+"""
+
+import numpy as np
+
+__all__ = ["HOUNSFIELD_RANGE", "standardise"]
+
+# Of brain tissue and fresh blood on computed tomography.
+HOUNSFIELD_RANGE = (0.0, 80.0)
+
+
+def standardise(array, *, ct=False):
+    """Zero mean and unit standard deviation over the foreground of a scan.
+
+    Foreground is what is brighter than the mean of the scan. Values above the foreground's 99.5th
+    percentile are clipped to it before.
+
+    Parameters
+    ----------
+    array : ndarray
+    ct : bool, default=False
+        Clip to 0-80 Hounsfield units first.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+        Zeros where the scan is constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scan = np.zeros((10, 10))
+    >>> scan[2:5, 2:5] = [[90, 100, 110]] * 3
+    >>> values = standardise(scan)
+    >>> values[3, 2:5].round(2), np.allclose(values, standardise(np.pad(scan, 20))[20:-20, 20:-20])
+    (array([-1.22,  0.  ,  1.22], dtype=float32), True)
+    """
+    array = np.asarray(array, dtype=np.float32)
+    if ct:
+        array = np.clip(array, *HOUNSFIELD_RANGE)
+    foreground = array[array > array.mean(dtype=np.float64)]
+    if foreground.size == 0:
+        return np.zeros_like(array)
+    rank = round((foreground.size - 1) * 0.995)
+    highest = np.partition(foreground, rank)[rank]
+    foreground = np.minimum(foreground, highest)
+    mean, deviation = foreground.mean(dtype=np.float64), foreground.std(dtype=np.float64)
+    # A binary image has no spread in its foreground; its own range takes the place.
+    if deviation <= 1e-6 * (highest - array.min()):
+        deviation = float(highest - array.min())
+    return (np.minimum(array, highest) - np.float32(mean)) / np.float32(deviation)
