@@ -6,6 +6,7 @@ every axis at the price of a few weights per channel.
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from .unet import Ladder
 
@@ -51,7 +52,36 @@ class LargeKernelAttention(nn.Module):
         self.mix = convolution(channels, channels, 1)
 
     def forward(self, features):
-        return features * self.mix(self.far(self.near(features)))
+        return features * self.gate(features)
+
+    def gate(self, features):
+        """What the features are multiplied by, of their own shape."""
+        near = self.near(features)
+        # Processors have no fast dilated convolution, so they convolve each of the interleaved
+        # grids of every third voxel by itself: the same sums, ten times as fast.
+        far = _by_phases(self.far, near) if features.device.type == "cpu" else self.far(near)
+        return self.mix(far)
+
+
+def _by_phases(convolution, features):
+    """Apply a dilated depth-wise convolution to every grid of `dilation` voxels in turn."""
+    step, weight, bias = convolution.dilation[0], convolution.weight, convolution.bias
+    batch, channels, *shape = features.shape
+    n_axes = len(shape)
+    excess = [-n % step for n in shape]
+    padded = functional.pad(features, [n for more in reversed(excess) for n in (0, more)])
+    sides = [(n + more) // step for n, more in zip(shape, excess)]
+    split = padded.reshape(batch, channels, *[n for side in sides for n in (side, step)])
+    phases, places = range(3, 3 + 2 * n_axes, 2), range(2, 2 + 2 * n_axes, 2)
+    grids = split.permute(*phases, 0, 1, *places).reshape(-1, channels, *sides)
+    convolve = {2: functional.conv2d, 3: functional.conv3d}[n_axes]
+    reach = convolution.kernel_size[0] // 2
+    grids = convolve(grids, weight, bias, padding=reach, groups=channels)
+    grids = grids.reshape(*(step,) * n_axes, batch, channels, *sides)
+    # Back to batch, channels, then place and phase of every axis side by side.
+    order = [n for axis in range(n_axes) for n in (n_axes + 2 + axis, axis)]
+    whole = grids.permute(n_axes, n_axes + 1, *order).reshape(padded.shape)
+    return whole[(..., *(slice(n) for n in shape))]
 
 
 class _Attention(nn.Module):
@@ -144,9 +174,7 @@ class AttentionStage(nn.Module):
         return features if skip is None else torch.cat([features, skip], dim=1)
 
 
-def build_mdunet(
-    n_classes, in_channels, spatial_dims, channels, dropout, attention_decoder=False
-):
+def build_mdunet(n_classes, in_channels, spatial_dims, channels, dropout, attention_decoder=False):
     """Large-kernel attention U-Net: MDE, or MDED where the decoder has attention, too.
 
     Full resolution has plain convolutions in the encoder; the level above the bottom has two

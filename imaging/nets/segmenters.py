@@ -165,6 +165,8 @@ def build_segmenter(
     ------
     ValueError
         If the name is unknown or the channels do not suit it.
+    ImportError
+        If a Swin-UNETR is asked for and einops is not installed.
 
     References
     ----------
@@ -174,7 +176,7 @@ def build_segmenter(
     --------
     >>> network = build_segmenter("unet-small", n_classes=2)
     >>> sum(p.numel() for p in network.parameters()), network.divisor
-    (474283, 8)
+    (337585, 8)
     """
     if architecture not in _BUILDERS:
         raise ValueError(f"architecture must be among {SEGMENTERS}, got {architecture!r}")

@@ -4,6 +4,8 @@ Every builder returns the network, its decoder stages below full resolution (nam
 coarse to fine), where deep supervision listens, and what every side of an image must divide by.
 """
 
+import importlib.util
+
 from torch import nn
 
 __all__ = ["Ladder", "build_dynunet", "build_swinunetr", "build_unet"]
@@ -100,7 +102,9 @@ def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
         output = UnetOutBlock(spatial_dims, channels[0], n_classes)
         output.apply(whole.initialize_weights)
     # MONAI's module lists every parameter twice, which safetensors refuses.
-    body = Ladder([whole.input_block, *whole.downsamples, whole.bottleneck], whole.upsamples, output)
+    body = Ladder(
+        [whole.input_block, *whole.downsamples, whole.bottleneck], whole.upsamples, output
+    )
     stages = [(f"decoder.{i}", channels[-2 - i]) for i in range(n_steps - 1)]
     return body, stages, 2**n_steps
 
@@ -114,6 +118,8 @@ def build_swinunetr(n_classes, in_channels, spatial_dims, channels, dropout):
     """
     from monai.networks.nets import SwinUNETR
 
+    if importlib.util.find_spec("einops") is None:
+        raise ImportError("swinunetr needs the package einops: pip install einops")
     width = channels[0]
     if width % 12 or tuple(channels) != tuple(width * 2**i for i in range(5)):
         raise ValueError(
