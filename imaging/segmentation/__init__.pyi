@@ -1,3 +1,2 @@
-from .estimator import LesionSegmenter, TissueSegmenter
-from .model_files import ModelFileError, read_model, write_model
+from .estimator import LesionSegmenter
 from .recipes import segmentation_chain

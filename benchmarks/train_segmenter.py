@@ -1,0 +1,80 @@
+"""Train the small general lesion segmenter that comes with the package, on synthetic scans only.
+
+Label maps of 16 heads times lesion masks of SOOP patients; two heads and a tenth of the masks are
+held out. A training that was stopped goes on when the script is started again.
+
+    PROGNOSIS_DATA=... python benchmarks/train_segmenter.py --checkpoint FOLDER
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from imaging.segmentation import LesionSegmenter
+from imaging.synthesis import LabelMapSource
+
+HELD_OUT_HEADS = 2
+HELD_OUT_SHARE = 10  # every tenth mask
+
+
+def data_folder():
+    """The folder with the data sets."""
+    return Path(os.environ.get("PROGNOSIS_DATA", Path(__file__).parents[2] / "shared" / "datasets"))
+
+
+def sources():
+    """Where training and validation scans come from: no head and no lesion is in both."""
+    heads = sorted((data_folder() / "label_maps").glob("*.nii.gz"))
+    masks = sorted((data_folder() / "soop" / "NIfTI").glob("bwsr*_lesion.nii.gz"))
+    if not heads or not masks:
+        raise SystemExit(f"label_maps and soop are needed in {data_folder()}")
+    held_out = masks[::HELD_OUT_SHARE]
+    kept = [mask for number, mask in enumerate(masks) if number % HELD_OUT_SHARE]
+    training = LabelMapSource(
+        [str(h) for h in heads[:-HELD_OUT_HEADS]], [str(m) for m in kept], mirror_lesions=0.5
+    )
+    validation = LabelMapSource(
+        [str(h) for h in heads[-HELD_OUT_HEADS:]],
+        [str(m) for m in held_out],
+        lesion_probability=1.0,
+    )
+    return training, validation
+
+
+def segmenter(checkpoint=None, epochs=48, **changes):
+    """The untrained segmenter, as it was configured for the weights of the package."""
+    training, validation = sources()
+    settings = {
+        "channels": (16, 32, 64, 128, 256),
+        "source": training,
+        "validation_source": validation,
+        "validation_samples": 12,
+        "spacing_mm": 2.0,
+        "patch_size": (64, 80, 64),
+        "patches": 1,
+        "mirror": (0.5, 0.0, 0.0),
+        "epochs": epochs,
+        "steps_per_epoch": 150,
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-4,
+        "checkpoint": checkpoint,
+        "random_state": 0,
+        "verbose": 1,
+    }
+    return LesionSegmenter("unet-small", **{**settings, **changes})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, metavar="FOLDER")
+    parser.add_argument("--epochs", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=150)
+    options = parser.parse_args()
+    model = segmenter(options.checkpoint, options.epochs, steps_per_epoch=options.steps)
+    model.fit()
+    for number, row in enumerate(model.history_, start=1):
+        print(number, {key: round(value, 4) for key, value in row.items()})
+
+
+if __name__ == "__main__":
+    main()
