@@ -1,26 +1,82 @@
-"""Segmenters in scikit-learn's manner."""
+"""Segmenters in scikit-learn's manner: of lesions, and of tissues.
 
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+They learn from real scans with masks, from synthetic ones, or from both, and give masks on the
+voxels that each scan came with.
+"""
 
-from .fitting import fit_network
+import inspect
+
+import numpy as np
+
+from ..physics.tissues import TISSUES
+from .base import BaseSegmenter
+from .parameters import PARAMETERS
+from .targets import upright_target
+
+__all__ = ["LESION_CLASSES", "TISSUE_CLASSES", "LesionSegmenter", "TissueSegmenter"]
 
 LESION_CLASSES = ("background", "lesion")
-TISSUE_CLASSES = (
-    "background",
-    "grey matter",
-    "grey/white partial volume",
-    "white matter",
-    "csf",
-    "lesion",
-)
+TISSUE_CLASSES = TISSUES[:6]
 
 
-class _Segmenter(BaseEstimator):
+def _documented(cls):
+    cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("{parameters}", PARAMETERS)
+    return cls
+
+
+@_documented
+class LesionSegmenter(BaseSegmenter):
+    """Segment lesions on scans of any sequence.
+
+    Parameters
+    ----------
+    {parameters}
+    learn_tissues : bool, default=True
+        Without real scans, also learn the tissues around the lesion, which helps to find it; the
+        masks show the lesion only.
+    threshold : float, default=0.5
+        Probability above which a voxel is lesion.
+
+    Attributes
+    ----------
+    classes_ : tuple of str
+        Of the network's outputs, in order.
+    network_ : torch.nn.Module
+        On the CPU.
+    history_ : list of dict
+        Per epoch: "train_loss" and, with a validation set, "score", its mean Dice. Not there after
+        `load`.
+    patch_size_ : tuple of int
+    card_ : dict
+        The model card, after `load`.
+
+    References
+    ----------
+    Chalcroft et al., MELBA 2025:014, arXiv 2404.01946.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> from imaging.synthesis import LabelMapSource
+    >>> segmenter = LesionSegmenter(
+    ...     channels=(4, 8, 8), source=LabelMapSource(spacing_mm=8), spacing_mm=8, patch_size=16,
+    ...     epochs=1, steps_per_epoch=2, validation_samples=1, random_state=0,
+    ... ).fit()
+    >>> voxels = np.random.default_rng(0).random((20, 24, 18))
+    >>> scan = nib.Nifti1Image(voxels, np.diag([-8, 8, 8, 1]))
+    >>> (mask,) = segmenter.predict([scan])
+    >>> mask.shape, mask.get_data_dtype(), nib.aff2axcodes(mask.affine)
+    ((20, 24, 18), dtype('uint8'), ('L', 'A', 'S'))
+    """
+
+    _known_classes = (LESION_CLASSES, TISSUE_CLASSES)
+
     def __init__(
         self,
         architecture="unet-small",
         *,
+        learn_tissues=True,
+        threshold=0.5,
         channels=None,
         spatial_dims=3,
         source=None,
@@ -30,7 +86,7 @@ class _Segmenter(BaseEstimator):
         real_share=0.5,
         spacing_mm=1.0,
         patch_size=64,
-        patches=2,
+        patches=1,
         mirror=0.5,
         augment=True,
         ct=False,
@@ -39,11 +95,13 @@ class _Segmenter(BaseEstimator):
         dropout=0.0,
         epochs=100,
         steps_per_epoch=100,
-        batch_size=1,
+        batch_size=2,
         learning_rate=1e-3,
         weight_decay=1e-2,
         validation_samples=16,
         validation_fraction=0.0,
+        overlap=0.5,
+        test_time_flips=False,
         precision="auto",
         device="auto",
         n_threads=1,
@@ -51,48 +109,81 @@ class _Segmenter(BaseEstimator):
         random_state=None,
         verbose=0,
     ):
-        self.architecture = architecture
-        self.channels = channels
-        self.spatial_dims = spatial_dims
-        self.source = source
-        self.validation_source = validation_source
-        self.contrast = contrast
-        self.ranges = ranges
-        self.real_share = real_share
-        self.spacing_mm = spacing_mm
-        self.patch_size = patch_size
-        self.patches = patches
-        self.mirror = mirror
-        self.augment = augment
-        self.ct = ct
-        self.lesion_weight = lesion_weight
-        self.deep_supervision = deep_supervision
-        self.dropout = dropout
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.validation_samples = validation_samples
-        self.validation_fraction = validation_fraction
-        self.precision = precision
-        self.device = device
-        self.n_threads = n_threads
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-        self.verbose = verbose
+        given = dict(locals())
+        for name in ("self", "__class__", "learn_tissues", "threshold"):
+            given.pop(name)
+        super().__init__(**given)
+        self.learn_tissues = learn_tissues
+        self.threshold = threshold
 
-    def fit(self, X=None, y=None):
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.classes_ = self._class_names(X)
-        self.network_, self.history_, self.patch_size_ = fit_network(
-            self, None, len(self.classes_), seed
-        )
-        return self
+    def _class_names(self, has_real):
+        return TISSUE_CLASSES if self.learn_tissues and not has_real else LESION_CLASSES
+
+    def _kept(self):
+        return [len(self.classes_) - 1]
+
+    def _scored(self):
+        return [len(self.classes_) - 1]
+
+    def _decide(self, prepared, per_class):
+        return (prepared.back(per_class[0]) > self.threshold).astype(np.uint8)
+
+    def _dice(self, found, truth, prepared, number):
+        truth = upright_target(truth, prepared, 2)
+        return _dice(found > 0, truth > 0)
 
 
-class LesionSegmenter(_Segmenter):
-    scores_lesion = True
+@_documented
+class TissueSegmenter(BaseSegmenter):
+    """Segment grey and white matter, fluid and lesions on scans of any sequence.
 
-    def _class_names(self, X):
+    Masks hold 0 background, 1 grey matter, 2 grey/white partial volume, 3 white matter, 4
+    cerebrospinal fluid, 5 lesion.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : tuple of str
+    network_ : torch.nn.Module
+    history_ : list of dict
+    patch_size_ : tuple of int
+    card_ : dict
+        As in `LesionSegmenter`.
+
+    References
+    ----------
+    Chalcroft et al., MELBA 2025:014, arXiv 2404.01946.
+    """
+
+    _known_classes = (TISSUE_CLASSES,)
+
+    def _class_names(self, has_real):
         return TISSUE_CLASSES
+
+    def _kept(self):
+        return range(len(self.classes_))
+
+    def _scored(self):
+        return range(1, len(self.classes_))
+
+    def _decide(self, prepared, per_class):
+        best = np.full(prepared.upright.shape, -1.0, np.float32)
+        found = np.zeros(prepared.upright.shape, np.uint8)
+        for number, probability in enumerate(per_class):
+            here = prepared.back(probability)
+            more = here > best
+            found[more], best[more] = number, here[more]
+        return found
+
+    def _dice(self, found, truth, prepared, number):
+        truth = upright_target(truth, prepared, len(self.classes_))
+        present = [k for k in self._scored() if (truth == k).any()]
+        return float(np.mean([_dice(found == k, truth == k) for k in present] or [1.0]))
+
+
+def _dice(found, truth):
+    total = np.count_nonzero(found) + np.count_nonzero(truth)
+    return 2 * np.count_nonzero(found & truth) / total if total else 1.0

@@ -1,36 +1,62 @@
 """How a segmenter is fitted: which data it sees, which network it trains, what it is checked on."""
 
+import json
+from pathlib import Path
+
+import joblib
 import numpy as np
 import torch
 
-from ..learning.device import resolve_device
+from ..learning.checkpoints import CheckpointError, read_checkpoint
+from ..nets.segmenters import build_segmenter
 from ..physics.draws import sample_seed
+from ..synthesis.steps import Step
 from .recipes import real_chain, segmentation_chain
 from .samples import PatchStream, RealScans, SyntheticHeads
 from .training import FixedScans, train_patches, window_for
 
-__all__ = ["fit_network", "training_loss"]
+__all__ = ["check_parameters", "fit_network", "network_of_checkpoint", "training_loss"]
 
 # So that validation draws from other numbers than training does.
 _VALIDATION = 2**40
 
 
-def training_loss(parameters):
+def training_loss(n_classes, lesion_weight):
     """Dice and cross-entropy, the lesion weighing `lesion_weight` times the other classes."""
     from monai.losses import DiceCELoss
 
-    n_classes = parameters["n_classes"]
     weight = torch.ones(n_classes)
-    weight[-1] = parameters["lesion_weight"]
-    parts = DiceCELoss(
-        include_background=False,
-        to_onehot_y=True,
-        softmax=True,
-        weight=weight,
-        smooth_nr=1e-5,
-        smooth_dr=1e-5,
-    )
-    return lambda logits, target: parts(logits, target[:, None].long())
+    weight[-1] = lesion_weight
+    parts = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, weight=weight)
+
+    def loss(logits, target):
+        logits = logits if isinstance(logits, list) else [logits]
+        target = target[:, None]
+        total = 0.0
+        for level, one in enumerate(reversed(logits)):
+            step = 2**level
+            near = target[(..., *[slice(step // 2, None, step)] * (target.ndim - 2))]
+            total = total + 0.5**level * parts(one, near.long())
+        return total / sum(0.5**level for level in range(len(logits)))
+
+    return loss
+
+
+def check_parameters(segmenter):
+    """Refuse parameters that cannot be; returns the patch size as one length per axis."""
+    ours = segmenter
+    for name in ("epochs", "steps_per_epoch", "batch_size", "patches", "n_threads"):
+        if not (isinstance(getattr(ours, name), (int, np.integer)) and getattr(ours, name) >= 1):
+            raise ValueError(f"{name} must be a whole number from 1, got {getattr(ours, name)!r}")
+    for name in ("spacing_mm", "learning_rate", "lesion_weight"):
+        if not getattr(ours, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(ours, name)!r}")
+    for name in ("real_share", "validation_fraction", "overlap", "dropout"):
+        if not 0 <= getattr(ours, name) < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {getattr(ours, name)!r}")
+    with torch.random.fork_rng():
+        divisor = build_segmenter(**_network_settings(ours, 2)).divisor
+    return window_for(divisor, ours.patch_size, ours.spatial_dims)
 
 
 def fit_network(segmenter, real, n_classes, seed):
@@ -38,43 +64,33 @@ def fit_network(segmenter, real, n_classes, seed):
 
     Parameters
     ----------
-    segmenter : LesionSegmenter or TissueSegmenter
+    segmenter : BaseSegmenter
         Its parameters are read.
     real : (images, targets) or None
-        Arrays on the grid of the segmenter.
+        Arrays on the voxels of the network.
     n_classes : int
     seed : int
 
     Returns
     -------
-    network, history, patch_size
+    network : torch.nn.Module
+    history : list of dict
     """
-    from ..nets.segmenters import build_segmenter
-
-    ours = segmenter
-    settings = {
-        "architecture": ours.architecture,
-        "n_classes": n_classes,
-        "spatial_dims": ours.spatial_dims,
-        "channels": None if ours.channels is None else tuple(ours.channels),
-        "deep_supervision": ours.deep_supervision,
-        "dropout": ours.dropout,
-    }
-    divisor = build_segmenter(**settings).divisor
-    patch_size = window_for(divisor, ours.patch_size, ours.spatial_dims)
-    mirror = ours.mirror
+    ours, patch_size = segmenter, segmenter.patch_size_
     held_out, sources = [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
-        sources.append((SyntheticHeads(_chain(ours, ours.source, patch_size, n_classes)), share))
+        sources.append((SyntheticHeads(_chain(ours, ours.source, n_classes)), share))
         other = ours.source if ours.validation_source is None else ours.validation_source
-        heads = SyntheticHeads(_chain(ours, other, patch_size, n_classes))
+        heads = SyntheticHeads(_chain(ours, other, n_classes))
         held_out += [
             heads.draw(sample_seed(_VALIDATION, i)) for i in range(ours.validation_samples)
         ]
     if real is not None:
         images, targets, kept = _hold_out(*real, ours.validation_fraction, seed)
-        chain = real_chain(spacing_mm=ours.spacing_mm, mirror=mirror) if ours.augment else None
+        chain = None
+        if ours.augment:
+            chain = real_chain(spacing_mm=ours.spacing_mm, mirror=ours.mirror)
         share = 1.0 if ours.source is None else ours.real_share
         sources.append((RealScans(images, targets, chain, ct=ours.ct), share))
         held_out += [RealScans([i], [t], ct=ours.ct).draw(0) for i, t in zip(*kept, strict=True)]
@@ -86,34 +102,97 @@ def fit_network(segmenter, real, n_classes, seed):
         lesion_class=n_classes - 1,
         seed=seed,
     )
-    scored = [n_classes - 1] if ours.scores_lesion else range(1, n_classes)
-    loss = training_loss({"n_classes": n_classes, "lesion_weight": ours.lesion_weight})
-    network, history = train_patches(
+    settings = {
+        "data": [_identity(source) for source, _ in sources],
+        "mixing": ours.real_share,
+        "patches": ours.patches,
+        "lesion_weight": ours.lesion_weight,
+        "precision": ours.precision,
+    }
+    return train_patches(
         stream,
-        FixedScans(held_out, scored, patch_size) if held_out else None,
-        loss,
-        settings,
-        checkpoint=ours.checkpoint,
+        FixedScans(held_out, list(ours._scored()), patch_size) if held_out else None,
+        training_loss(n_classes, ours.lesion_weight),
+        _network_settings(ours, n_classes),
+        checkpoint=None if ours.checkpoint is None else _state_file(ours),
+        settings=settings,
         epochs=ours.epochs,
         batch_size=ours.batch_size,
         learning_rate=ours.learning_rate,
         weight_decay=ours.weight_decay,
-        device=resolve_device(ours.device).type if ours.device == "auto" else ours.device,
+        device=ours.device,
         precision=ours.precision,
         n_threads=ours.n_threads,
         seed=seed,
         verbose=ours.verbose,
         label=type(ours).__name__,
     )
-    return network, history, patch_size
 
 
-def _chain(ours, source, patch_size, n_classes):
+def network_of_checkpoint(segmenter, n_classes):
+    """The best network so far and the history of a training that is kept in a folder."""
+    if segmenter.checkpoint is None:
+        raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
+    path = _state_file(segmenter)
+    if not path.is_file():
+        raise CheckpointError(f"no training at {str(path)!r}; fit first, or correct the folder")
+    state = read_checkpoint(path)
+    best = state["stopping"].get("best_model_weights_") or state["module"]
+    with torch.random.fork_rng():
+        network = build_segmenter(**_network_settings(segmenter, n_classes))
+    weights = {name.removeprefix("network."): tensor for name, tensor in best.items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{str(path)!r} holds another network than {segmenter.architecture!r} with "
+            f"{n_classes} classes; give the parameters it was trained with"
+        ) from error
+    keys = ("train_loss", "score")
+    rows = json.loads(state["history"])
+    return network.eval(), [{k: row[k] for k in keys if k in row} for row in rows]
+
+
+def _state_file(segmenter):
+    return Path(segmenter.checkpoint).expanduser() / "training.pt"
+
+
+def _network_settings(ours, n_classes):
+    return {
+        "architecture": ours.architecture,
+        "n_classes": n_classes,
+        "spatial_dims": ours.spatial_dims,
+        "channels": None if ours.channels is None else tuple(ours.channels),
+        "deep_supervision": ours.deep_supervision,
+        "dropout": ours.dropout,
+    }
+
+
+def _identity(source):
+    """What tells one training set from another: its steps and files, or its voxels."""
+    if isinstance(source, RealScans):
+        return joblib.hash((source.images, source.targets, source.ct, source.chain is None))
+    return joblib.hash(_parameters_of(source.chain))
+
+
+def _parameters_of(value):
+    """Steps as nested tables of their parameters, without what they keep in memory."""
+    if isinstance(value, Step):
+        known = {n: _parameters_of(v) for n, v in vars(value).items() if not n.startswith("_")}
+        return [type(value).__name__, known]
+    if isinstance(value, (list, tuple)):
+        return [_parameters_of(v) for v in value]
+    if hasattr(value, "affine"):
+        return np.asanyarray(value.dataobj), value.affine
+    return str(value) if isinstance(value, Path) else value
+
+
+def _chain(ours, source, n_classes):
     """Heads somewhat larger than the patches, so that intensities are those of a whole scan."""
     return segmentation_chain(
         source,
         spacing_mm=ours.spacing_mm,
-        field_of_view=[n + n // 4 for n in patch_size],
+        field_of_view=[n + n // 4 for n in ours.patch_size_],
         contrast=ours.contrast,
         ranges=ours.ranges,
         classes="lesion" if n_classes == 2 else "tissues",

@@ -1,7 +1,5 @@
 """Train a segmentation network on patches, by the one training engine."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
@@ -95,7 +93,7 @@ def window_for(network_divisor, patch_size, spatial_dims):
     return tuple(int(n) for n in size)
 
 
-def train_patches(stream, validation, loss, network_settings, *, checkpoint=None, **engine):
+def train_patches(stream, validation, loss, network_settings, *, settings=None, **engine):
     """Train on a `PatchStream` and return the network of the best epoch.
 
     Parameters
@@ -106,8 +104,8 @@ def train_patches(stream, validation, loss, network_settings, *, checkpoint=None
         (logits, targets) -> loss of each sample, or their mean.
     network_settings : dict
         For `build_segmenter`.
-    checkpoint : path or None
-        Folder.
+    settings : dict, default=None
+        What else the training depends on, for its checkpoint.
     **engine
         For `train_network`.
 
@@ -122,8 +120,12 @@ def train_patches(stream, validation, loss, network_settings, *, checkpoint=None
         stream,
         loss=loss,
         score=validation,
-        checkpoint=None if checkpoint is None else Path(checkpoint) / "training.pt",
-        settings={**network_settings, "patch_size": stream.patch_size, "heads": len(stream)},
+        settings={
+            **network_settings,
+            "patch_size": stream.patch_size,
+            "scans": len(stream),
+            **(settings or {}),
+        },
         **engine,
     )
     return network.network, history

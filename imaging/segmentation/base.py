@@ -1,0 +1,397 @@
+"""What both segmenters share: their parameters, fitting, going through scans, and files."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ..errors import ImageError
+
+__all__ = ["BaseSegmenter"]
+
+
+class BaseSegmenter(BaseEstimator):
+    """Base of `LesionSegmenter` and `TissueSegmenter`, where the parameters are explained.
+
+    A subclass names its classes (`_class_names`), says which of them are returned (`_kept`) and
+    scored (`_scored`), and turns probabilities into a mask (`_decide`).
+    """
+
+    def __init__(
+        self,
+        architecture="unet-small",
+        *,
+        channels=None,
+        spatial_dims=3,
+        source=None,
+        validation_source=None,
+        contrast="both",
+        ranges="plausible",
+        real_share=0.5,
+        spacing_mm=1.0,
+        patch_size=64,
+        patches=1,
+        mirror=0.5,
+        augment=True,
+        ct=False,
+        lesion_weight=2.0,
+        deep_supervision=False,
+        dropout=0.0,
+        epochs=100,
+        steps_per_epoch=100,
+        batch_size=2,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        validation_samples=16,
+        validation_fraction=0.0,
+        overlap=0.5,
+        test_time_flips=False,
+        precision="auto",
+        device="auto",
+        n_threads=1,
+        checkpoint=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.architecture = architecture
+        self.channels = channels
+        self.spatial_dims = spatial_dims
+        self.source = source
+        self.validation_source = validation_source
+        self.contrast = contrast
+        self.ranges = ranges
+        self.real_share = real_share
+        self.spacing_mm = spacing_mm
+        self.patch_size = patch_size
+        self.patches = patches
+        self.mirror = mirror
+        self.augment = augment
+        self.ct = ct
+        self.lesion_weight = lesion_weight
+        self.deep_supervision = deep_supervision
+        self.dropout = dropout
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_samples = validation_samples
+        self.validation_fraction = validation_fraction
+        self.overlap = overlap
+        self.test_time_flips = test_time_flips
+        self.precision = precision
+        self.device = device
+        self.n_threads = n_threads
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X=None, y=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : sequence of scans, or None
+            Each a path or nibabel image (a 2-D network also takes arrays and picture files), or a
+            list of the sequences of one patient, which then become samples of their own. None
+            trains on synthetic scans only; with `source`, real and synthetic ones are mixed.
+        y : sequence of masks, or None
+            One for each scan: its mask, or for tissues a map of the classes' numbers.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImageError
+            If a scan or mask cannot be used: the message names its place in `X`.
+        ValueError
+            If a parameter is out of its range, or `X` and `y` do not go together.
+        CheckpointError
+            If `checkpoint` holds another training.
+        """
+        from .fitting import fit_network
+
+        self._prepare_fit(X)
+        pairs = self._pairs(X, y)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.network_, self.history_ = fit_network(self, pairs, len(self.classes_), seed)
+        return self
+
+    def take_checkpoint(self):
+        """Take the best network so far of a training that `checkpoint` keeps, and train no more.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it holds another network.
+        """
+        from .fitting import network_of_checkpoint
+
+        self._prepare_fit(None)
+        self.network_, self.history_ = network_of_checkpoint(self, len(self.classes_))
+        return self
+
+    def predict(self, X):
+        """Segment scans.
+
+        Parameters
+        ----------
+        X : sequence of scans
+            As in `fit`. Probabilities of several sequences of one patient are averaged on the
+            voxels of the first.
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, uint8
+            On each scan's own voxels, in its own orientation and affine; arrays for arrays and
+            picture files.
+
+        Raises
+        ------
+        ImageError
+            If a scan cannot be used: the message names its place in `X`.
+        """
+        return [
+            prepared.restore(self._decide(prepared, per_class))
+            for prepared, per_class, _ in self._through(X)
+        ]
+
+    def predict_proba(self, X):
+        """Probabilities at every voxel.
+
+        Parameters
+        ----------
+        X : sequence of scans
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, float32
+            Of the lesion, on the voxels of the scan; of every class, along a last axis, for
+            tissues. Arrays for arrays and picture files.
+        """
+        found = []
+        for prepared, per_class, _ in self._through(X):
+            maps = [prepared.back(one) for one in per_class]
+            found.append(prepared.restore(maps[0] if len(maps) == 1 else np.stack(maps, -1)))
+        return found
+
+    def predict_uncertainty(self, X, n_draws=10):
+        """How much probabilities vary when features are dropped at random (Monte-Carlo dropout).
+
+        Parameters
+        ----------
+        X : sequence of scans
+        n_draws : int, default=10
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, float32
+            Standard deviation of the probability, of the lesion or the largest of all classes.
+
+        Raises
+        ------
+        ValueError
+            If the network drops nothing, since it was trained with ``dropout=0``.
+
+        References
+        ----------
+        Gal and Ghahramani, ICML 2016, arXiv 1506.02142.
+        """
+        from .inference import dropout_layers
+
+        check_is_fitted(self, "network_")
+        if not dropout_layers(self.network_):
+            raise ValueError("the network has no dropout to draw from; fit it with dropout=0.1")
+        return [
+            prepared.restore(prepared.back(np.sqrt(variance.max(0))))
+            for prepared, _, variance in self._through(X, draws=n_draws)
+        ]
+
+    def score(self, X, y):
+        """Mean Dice over scans; two empty masks agree (1).
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+
+        Returns
+        -------
+        float
+            For tissues the mean over the classes that a scan has, without background.
+        """
+        if len(X) != len(y):
+            raise ValueError(f"found {len(X)} scans and {len(y)} masks; give one mask per scan")
+        scores = []
+        for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
+            prepared, per_class, _ = self._one(number, scan)
+            scores.append(self._dice(self._decide(prepared, per_class), truth, prepared, number))
+        return float(np.mean(scores))
+
+    def save(self, path, *, training_data="", scores=None, half=False):
+        """Write the trained network and its model card to one safetensors file.
+
+        Parameters
+        ----------
+        path : path
+            Ending in .safetensors.
+        training_data : str
+            What it was trained on, for the card.
+        scores : dict of str to float, or None
+            What was measured, for the card.
+        half : bool, default=False
+            Store 16-bit floats.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        from .model_files import write_model
+
+        check_is_fitted(self, "network_")
+        card = self._card(training_data, scores or {})
+        return write_model(path, self.network_, card, half=half)
+
+    @classmethod
+    def load(cls, path, **parameters):
+        """A trained segmenter from a file that `save` wrote; nothing is unpickled.
+
+        Parameters
+        ----------
+        path : path
+        **parameters
+            Of the segmenter, such as ``test_time_flips=True``.
+
+        Raises
+        ------
+        ModelFileError
+            If the file, its card, its classes or its weights do not fit.
+        """
+        from .model_files import ModelFileError, read_model
+
+        network, card = read_model(path)
+        if tuple(card["classes"]) not in cls._known_classes:
+            raise ModelFileError(
+                f"{str(path)!r} has the classes {', '.join(map(str, card['classes']))}; "
+                f"{cls.__name__} needs {' or '.join(map(str, cls._known_classes))}"
+            )
+        names = ("architecture", "spatial_dims", "spacing_mm", "deep_supervision", "dropout", "ct")
+        stored = {name: card[name] for name in names}
+        stored["channels"] = None if card["channels"] is None else tuple(card["channels"])
+        stored["patch_size"] = tuple(card["patch_size"])
+        stored["mirror"] = card["mirror"] if np.ndim(card["mirror"]) == 0 else tuple(card["mirror"])
+        segmenter = cls(**{**stored, **parameters})
+        segmenter.network_, segmenter.card_ = network, card
+        segmenter.classes_ = tuple(card["classes"])
+        segmenter.patch_size_ = stored["patch_size"]
+        return segmenter
+
+    @classmethod
+    def from_pretrained(cls, name="synthetic-small", **parameters):
+        """A segmenter that comes with the package; parameters and errors as `load`."""
+        from .model_files import pretrained_path
+
+        return cls.load(pretrained_path(name), **parameters)
+
+    def identity(self):
+        """A short text that is equal for two fitted segmenters that give the same masks."""
+        import joblib
+
+        check_is_fitted(self, "network_")
+        weights = {name: t.numpy() for name, t in self.network_.state_dict().items()}
+        names = ("spacing_mm", "overlap", "test_time_flips", "mirror", "ct", "threshold")
+        chosen = {name: getattr(self, name, None) for name in names}
+        return joblib.hash((type(self).__name__, weights, chosen, self.patch_size_))
+
+    def _prepare_fit(self, X):
+        from .fitting import check_parameters
+
+        self.patch_size_ = check_parameters(self)
+        self.classes_ = self._class_names(X is not None)
+
+    def _pairs(self, X, y):
+        """Raw scans and targets on the voxels of the network, or None."""
+        if X is None and y is None:
+            return None
+        _check_scans(X)
+        if y is None or len(X) != len(y):
+            raise ValueError(
+                f"found {len(X)} scans and {'no' if y is None else len(y)} masks; give one mask "
+                "for each scan, or neither to train on synthetic scans"
+            )
+        from .targets import training_pairs
+
+        images, targets = [], []
+        for number, (scan, mask) in enumerate(zip(X, y, strict=True)):
+            with _naming(number):
+                for image, target in training_pairs(self, _sequences(scan), mask):
+                    images.append(image)
+                    targets.append(target)
+        return images, targets
+
+    def _through(self, X, draws=0):
+        check_is_fitted(self, "network_")
+        _check_scans(X)
+        for number, scan in enumerate(X):
+            yield self._one(number, scan, draws)
+
+    def _one(self, number, scan, draws=0):
+        """A scan, and the probabilities of the kept classes on the voxels of the network."""
+        from .patients import patient_probabilities
+
+        check_is_fitted(self, "network_")
+        with _naming(number):
+            return patient_probabilities(self, _sequences(scan), draws)
+
+    def _card(self, training_data, scores):
+        from datetime import UTC, datetime
+        from importlib import metadata
+
+        chances = [self.mirror] if np.ndim(self.mirror) == 0 else self.mirror
+        return {
+            "task": type(self).__name__,
+            "classes": list(self.classes_),
+            "spacing_mm": float(self.spacing_mm),
+            "patch_size": [int(n) for n in self.patch_size_],
+            "spatial_dims": self.spatial_dims,
+            "architecture": self.architecture,
+            "channels": None if self.channels is None else [int(n) for n in self.channels],
+            "deep_supervision": bool(self.deep_supervision),
+            "dropout": float(self.dropout),
+            "mirror": [float(c) for c in chances] * (self.spatial_dims // len(chances)),
+            "ct": bool(self.ct),
+            "training_data": training_data,
+            "date": datetime.now(UTC).date().isoformat(),
+            "scores": {name: float(value) for name, value in scores.items()},
+            "version": metadata.version("prognosis-mri"),
+        }
+
+
+def _sequences(scan):
+    return list(scan) if isinstance(scan, (list, tuple)) else [scan]
+
+
+def _check_scans(X):
+    if isinstance(X, (str, Path)) or hasattr(X, "affine"):
+        raise ImageError("found one scan where a list of scans was expected; give [scan]")
+
+
+class _naming:
+    """Says which scan an error is about."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, ImageError):
+            raise ImageError(f"scan {self.number}: {error}") from error
