@@ -1,7 +1,7 @@
 """Segmentation networks side by side: parameters, operations, time, and how far they see.
 
 The receptive field is measured: the gradient of the middle voxel's logits with respect to the image
-of noise, untrained weights. "Reach" is the share of it, in voxels, that holds 95 % of the absolute
+of noise, untrained weights. "Reach" is the width, in voxels, that holds 95 % of the absolute
 gradient along an axis. Norms over the whole image spread a little of it everywhere.
 
     python benchmarks/segmentation_networks.py [--side 64] [--small]

@@ -77,7 +77,7 @@ def split_patients(sections, seed=0):
 
 
 def head(image):
-    """Pixels inside the head: brighter than a tenth of the bright ones, holes filled."""
+    """Pixels of the head (most pictures show the brain only): not black, holes filled."""
     smooth = gaussian_filter(image, 1.5)
     return binary_fill_holes(smooth > 0.1 * np.percentile(image[image > 0], 95))
 
