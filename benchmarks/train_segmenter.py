@@ -8,18 +8,31 @@ held out. A training that was stopped goes on when the script is started again.
 
 import argparse
 import os
+from functools import cache
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+
+from imaging import voxel_volume_ml
 from imaging.segmentation import LesionSegmenter
 from imaging.synthesis import LabelMapSource
 
 HELD_OUT_HEADS = 2
 HELD_OUT_SHARE = 10  # every tenth mask
+LEAST_ML = 1.0  # smaller lesions are some hundred voxels of 2 mm at most
 
 
 def data_folder():
     """The folder with the data sets."""
     return Path(os.environ.get("PROGNOSIS_DATA", Path(__file__).parents[2] / "shared" / "datasets"))
+
+
+@cache
+def volume_ml(mask):
+    """Of a lesion, from a mask of 1 mm voxels."""
+    image = nib.load(mask)
+    return np.count_nonzero(image.dataobj) * voxel_volume_ml(image)
 
 
 def sources():
@@ -28,6 +41,7 @@ def sources():
     masks = sorted((data_folder() / "soop" / "NIfTI").glob("bwsr*_lesion.nii.gz"))
     if not heads or not masks:
         raise SystemExit(f"label_maps and soop are needed in {data_folder()}")
+    masks = [mask for mask in masks if volume_ml(mask) >= LEAST_ML]
     held_out = masks[::HELD_OUT_SHARE]
     kept = [mask for number, mask in enumerate(masks) if number % HELD_OUT_SHARE]
     training = LabelMapSource(
@@ -41,20 +55,23 @@ def sources():
     return training, validation
 
 
-def segmenter(checkpoint=None, epochs=48, **changes):
+def segmenter(checkpoint=None, epochs=25, **changes):
     """The untrained segmenter, as it was configured for the weights of the package."""
     training, validation = sources()
     settings = {
         "channels": (16, 32, 64, 128, 256),
         "source": training,
         "validation_source": validation,
-        "validation_samples": 12,
+        "validation_samples": 20,
         "spacing_mm": 2.0,
-        "patch_size": (64, 80, 64),
+        "patch_size": (48, 64, 48),
         "patches": 1,
         "mirror": (0.5, 0.0, 0.0),
         "epochs": epochs,
-        "steps_per_epoch": 150,
+        "steps_per_epoch": 300,
+        "batch_size": 1,
+        "lesion_weight": 4.0,
+        "tversky": 1.0,
         "learning_rate": 2e-3,
         "weight_decay": 1e-4,
         "checkpoint": checkpoint,
@@ -67,8 +84,8 @@ def segmenter(checkpoint=None, epochs=48, **changes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER")
-    parser.add_argument("--epochs", type=int, default=48)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
     model = segmenter(options.checkpoint, options.epochs, steps_per_epoch=options.steps)
     model.fit()

@@ -8,6 +8,7 @@ unpickling.
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 from skorch.history import History
@@ -73,9 +74,9 @@ class Checkpoint(Callback):
         state = {
             "settings": json.dumps(self._plain_settings()),
             "module": net.module_.state_dict(),
-            "optimizer": net.optimizer_.state_dict(),
+            "optimizer": _plain(net.optimizer_.state_dict()),
             "history": json.dumps(rows, default=float),
-            "schedule": {k: v for k, v in schedule.items() if _is_plain(v)},
+            "schedule": {k: v for k, v in _plain(schedule).items() if _is_plain(v)},
             "batches": parts["schedule"].batch_idx_,
             "stopping": {n: _plain(getattr(stopping, n)) for n in names} if stopping else {},
             "generator": self.generator.get_state(),
@@ -117,8 +118,14 @@ def _check_settings(path, found, expected):
 
 
 def _plain(value):
-    """Numbers of NumPy as numbers of Python; everything else as it is."""
-    return value.item() if hasattr(value, "item") and not torch.is_tensor(value) else value
+    """Numbers of NumPy, anywhere inside, as numbers of Python, so that nothing is pickled."""
+    if isinstance(value, dict):
+        return type(value)((key, _plain(one)) for key, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(one) for one in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
 
 
 def _is_plain(value):

@@ -37,6 +37,8 @@ class BaseSegmenter(BaseEstimator):
         augment=True,
         ct=False,
         lesion_weight=2.0,
+        tversky=0.0,
+        warm_start_steps=0,
         deep_supervision=False,
         dropout=0.0,
         epochs=100,
@@ -70,6 +72,8 @@ class BaseSegmenter(BaseEstimator):
         self.augment = augment
         self.ct = ct
         self.lesion_weight = lesion_weight
+        self.tversky = tversky
+        self.warm_start_steps = warm_start_steps
         self.deep_supervision = deep_supervision
         self.dropout = dropout
         self.epochs = epochs

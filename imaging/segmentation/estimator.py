@@ -91,6 +91,8 @@ class LesionSegmenter(BaseSegmenter):
         augment=True,
         ct=False,
         lesion_weight=2.0,
+        tversky=0.0,
+        warm_start_steps=0,
         deep_supervision=False,
         dropout=0.0,
         epochs=100,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..learning.checkpoints import CheckpointError, read_checkpoint
+from ..learning.segmentation_losses import SegmentationLoss
 from ..nets.segmenters import build_segmenter
 from ..physics.draws import sample_seed
 from ..synthesis.steps import Step
@@ -15,31 +16,26 @@ from .recipes import real_chain, segmentation_chain
 from .samples import PatchStream, RealScans, SyntheticHeads
 from .training import FixedScans, train_patches, window_for
 
-__all__ = ["check_parameters", "fit_network", "network_of_checkpoint", "training_loss"]
+__all__ = ["check_parameters", "fit_network", "network_of_checkpoint"]
 
 # So that validation draws from other numbers than training does.
 _VALIDATION = 2**40
 
 
-def training_loss(n_classes, lesion_weight):
-    """Dice and cross-entropy, the lesion weighing `lesion_weight` times the other classes."""
-    from monai.losses import DiceCELoss
+class _Loss:
+    """The loss of a network under training, which knows how far the training is."""
 
-    weight = torch.ones(n_classes)
-    weight[-1] = lesion_weight
-    parts = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, weight=weight)
+    def __init__(self, segmenter, n_classes, stream):
+        self.parts = SegmentationLoss(
+            n_classes,
+            lesion_weight=segmenter.lesion_weight,
+            tversky=segmenter.tversky,
+            warm_start_steps=segmenter.warm_start_steps,
+        )
+        self.stream = stream
 
-    def loss(logits, target):
-        logits = logits if isinstance(logits, list) else [logits]
-        target = target[:, None]
-        total = 0.0
-        for level, one in enumerate(reversed(logits)):
-            step = 2**level
-            near = target[(..., *[slice(step // 2, None, step)] * (target.ndim - 2))]
-            total = total + 0.5**level * parts(one, near.long())
-        return total / sum(0.5**level for level in range(len(logits)))
-
-    return loss
+    def __call__(self, logits, target):
+        return self.parts(logits, target, step=self.stream.step)
 
 
 def check_parameters(segmenter):
@@ -97,6 +93,7 @@ def fit_network(segmenter, real, n_classes, seed):
     stream = PatchStream(
         sources,
         length=ours.steps_per_epoch * ours.batch_size,
+        batch_size=ours.batch_size,
         patch_size=patch_size,
         patches=ours.patches,
         lesion_class=n_classes - 1,
@@ -106,13 +103,13 @@ def fit_network(segmenter, real, n_classes, seed):
         "data": [_identity(source) for source, _ in sources],
         "mixing": ours.real_share,
         "patches": ours.patches,
-        "lesion_weight": ours.lesion_weight,
+        "loss": [ours.lesion_weight, ours.tversky, ours.warm_start_steps],
         "precision": ours.precision,
     }
     return train_patches(
         stream,
         FixedScans(held_out, list(ours._scored()), patch_size) if held_out else None,
-        training_loss(n_classes, ours.lesion_weight),
+        _Loss(ours, n_classes, stream),
         _network_settings(ours, n_classes),
         checkpoint=None if ours.checkpoint is None else _state_file(ours),
         settings=settings,

@@ -37,6 +37,11 @@ architecture : str, default="unet-small"
         Clip scans to 0-80 Hounsfield units.
     lesion_weight : float, default=2
         Of the lesion in the loss, over that of every other class.
+    tversky : float, default=0
+        Weight of a further Tversky loss of the lesion, which forgives invented voxels sooner than
+        missed ones. See `SegmentationLoss`.
+    warm_start_steps : int, default=0
+        First steps, in which the loss is the squared distance of the logits from +5 or -5.
     deep_supervision : bool, default=False
         Also score the coarser stages of the network in training.
     dropout : float, default=0

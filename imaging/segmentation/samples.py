@@ -74,6 +74,8 @@ class PatchStream:
         Where heads come from, and the share of each.
     length : int
         Heads of an epoch.
+    batch_size : int
+        Heads of a step.
     patch_size : sequence of int
     patches : int
         That are cut from each head: the first through a lesion where there is one, the others
@@ -82,14 +84,18 @@ class PatchStream:
     seed : int
     """
 
-    def __init__(self, sources, *, length, patch_size, patches=1, lesion_class=1, seed=0):
+    def __init__(
+        self, sources, *, length, batch_size, patch_size, patches=1, lesion_class=1, seed=0
+    ):
         self.sources = sources
         self.length = length
+        self.batch_size = batch_size
         self.patch_size = tuple(patch_size)
         self.patches = patches
         self.lesion_class = lesion_class
         self.seed = seed
         self.epoch = 0
+        self.taken = 0  # batches of this epoch
 
     def __len__(self):
         return self.length
@@ -97,9 +103,16 @@ class PatchStream:
     def at_epoch(self, epoch):
         """Go to an epoch, the first being 0."""
         self.epoch = epoch
+        self.taken = 0
+
+    @property
+    def step(self):
+        """Batches that were taken before the latest one, since the first epoch."""
+        return self.epoch * -(-self.length // self.batch_size) + self.taken - 1
 
     def take(self, rows):
         """The patches of the heads at `rows`, `Samples`."""
+        self.taken += 1
         images, targets = [], []
         for row in rows.tolist():
             draws = Draws(sample_seed(sample_seed(self.seed, self.epoch), row))
