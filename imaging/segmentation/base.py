@@ -236,7 +236,9 @@ class BaseSegmenter(BaseEstimator):
         scores = []
         for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
             prepared, per_class, _ = self._one(number, scan)
-            scores.append(self._dice(self._decide(prepared, per_class), truth, prepared, number))
+            found = self._decide(prepared, per_class)
+            with _naming(number):
+                scores.append(self._dice(found, truth, prepared))
         return float(np.mean(scores))
 
     def save(self, path, *, training_data="", scores=None, half=False):
@@ -309,7 +311,9 @@ class BaseSegmenter(BaseEstimator):
         import joblib
 
         check_is_fitted(self, "network_")
-        weights = {name: t.numpy() for name, t in self.network_.state_dict().items()}
+        weights = {
+            name: np.ascontiguousarray(t.numpy()) for name, t in self.network_.state_dict().items()
+        }
         names = ("spacing_mm", "overlap", "test_time_flips", "mirror", "ct", "threshold")
         chosen = {name: getattr(self, name, None) for name in names}
         return joblib.hash((type(self).__name__, weights, chosen, self.patch_size_))
