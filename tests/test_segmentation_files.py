@@ -1,4 +1,4 @@
-"""Models as files: what is written comes back, what does not fit is refused, nothing is unpickled."""
+"""Models as files: what is written comes back, what does not fit is refused, no pickles."""
 
 import json
 import pickle
@@ -145,7 +145,7 @@ def test_nothing_half_written_stays(segmenter, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         segmenter.save(tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ModelFileError, match="ends in .safetensors"):
+    with pytest.raises(ModelFileError, match=r"ends in \.safetensors"):
         segmenter.save(tmp_path / "model.pt")
 
 

@@ -311,12 +311,12 @@ class BaseSegmenter(BaseEstimator):
         import joblib
 
         check_is_fitted(self, "network_")
-        weights = {
-            name: np.ascontiguousarray(t.numpy()) for name, t in self.network_.state_dict().items()
-        }
+        # As bytes: a hash of arrays would tell apart memory layouts of the same numbers.
+        weights = {name: t.numpy().tobytes() for name, t in self.network_.state_dict().items()}
         names = ("spacing_mm", "overlap", "test_time_flips", "mirror", "ct", "threshold")
-        chosen = {name: getattr(self, name, None) for name in names}
-        return joblib.hash((type(self).__name__, weights, chosen, self.patch_size_))
+        chosen = repr([getattr(self, name, None) for name in names])
+        weights = [(name, joblib.hash(values)) for name, values in weights.items()]
+        return joblib.hash(repr((type(self).__name__, weights, chosen, self.patch_size_)))
 
     def _prepare_fit(self, X):
         from .fitting import check_parameters
