@@ -22,6 +22,7 @@ from .physics import (
     sample_protocol,
     simulate,
 )
+from .segmentation import LesionSegmenter, ModelFileError, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .volumes import (
     Grid,

@@ -132,7 +132,7 @@ def test_a_bare_segmenter_does_not_pass_unnoticed_through_clone(segmenter, cohor
 def test_errors_name_row_and_column(segmenter, cohort):
     X, _ = cohort
     broken = X.assign(t1w=["nowhere.nii.gz", *X["t1w"][1:]])
-    with pytest.raises(CohortError, match="row 0, column 't1w': .*nowhere"):
+    with pytest.raises(CohortError, match=r"row 0, column 't1w': .*nowhere"):
         LesionSize(image="t1w", segmenter=segmenter).fit_transform(broken)
 
 

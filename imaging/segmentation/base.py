@@ -236,7 +236,9 @@ class BaseSegmenter(BaseEstimator):
         scores = []
         for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
             prepared, per_class, _ = self._one(number, scan)
-            scores.append(self._dice(self._decide(prepared, per_class), truth, prepared, number))
+            found = self._decide(prepared, per_class)
+            with _naming(number):
+                scores.append(self._dice(found, truth, prepared))
         return float(np.mean(scores))
 
     def save(self, path, *, training_data="", scores=None, half=False):
@@ -309,10 +311,12 @@ class BaseSegmenter(BaseEstimator):
         import joblib
 
         check_is_fitted(self, "network_")
-        weights = {name: t.numpy() for name, t in self.network_.state_dict().items()}
+        # As bytes: a hash of arrays would tell apart memory layouts of the same numbers.
+        weights = {name: t.numpy().tobytes() for name, t in self.network_.state_dict().items()}
         names = ("spacing_mm", "overlap", "test_time_flips", "mirror", "ct", "threshold")
-        chosen = {name: getattr(self, name, None) for name in names}
-        return joblib.hash((type(self).__name__, weights, chosen, self.patch_size_))
+        chosen = repr([getattr(self, name, None) for name in names])
+        weights = [(name, joblib.hash(values)) for name, values in weights.items()]
+        return joblib.hash(repr((type(self).__name__, weights, chosen, self.patch_size_)))
 
     def _prepare_fit(self, X):
         from .fitting import check_parameters

@@ -8,6 +8,7 @@ import inspect
 
 import numpy as np
 
+from ..metrics import dice
 from ..physics.tissues import TISSUES
 from .base import BaseSegmenter
 from .parameters import PARAMETERS
@@ -130,9 +131,9 @@ class LesionSegmenter(BaseSegmenter):
     def _decide(self, prepared, per_class):
         return (prepared.back(per_class[0]) > self.threshold).astype(np.uint8)
 
-    def _dice(self, found, truth, prepared, number):
+    def _dice(self, found, truth, prepared):
         truth = upright_target(truth, prepared, 2)
-        return _dice(found > 0, truth > 0)
+        return dice(found, truth)
 
 
 @_documented
@@ -180,12 +181,7 @@ class TissueSegmenter(BaseSegmenter):
             found[more], best[more] = number, here[more]
         return found
 
-    def _dice(self, found, truth, prepared, number):
+    def _dice(self, found, truth, prepared):
         truth = upright_target(truth, prepared, len(self.classes_))
         present = [k for k in self._scored() if (truth == k).any()]
-        return float(np.mean([_dice(found == k, truth == k) for k in present] or [1.0]))
-
-
-def _dice(found, truth):
-    total = np.count_nonzero(found) + np.count_nonzero(truth)
-    return 2 * np.count_nonzero(found & truth) / total if total else 1.0
+        return float(np.mean([dice(found == k, truth == k) for k in present] or [1.0]))

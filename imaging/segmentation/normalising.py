@@ -15,8 +15,8 @@ HOUNSFIELD_RANGE = (0.0, 80.0)
 def standardise(array, *, ct=False):
     """Zero mean and unit standard deviation over the foreground of a scan.
 
-    Foreground is what is brighter than the mean of the scan. Values above the foreground's 99.5th
-    percentile are clipped to it before.
+    Foreground is what is brighter than the mean of the scan, single hot voxels left out (one in a
+    thousand). Values above the foreground's 99.5th percentile are clipped to it.
 
     Parameters
     ----------
@@ -41,14 +41,20 @@ def standardise(array, *, ct=False):
     array = np.asarray(array, dtype=np.float32)
     if ct:
         array = np.clip(array, *HOUNSFIELD_RANGE)
-    foreground = array[array > array.mean(dtype=np.float64)]
+    hot = _percentile(array.ravel(), 0.999)
+    usual = np.minimum(array, hot) if hot > array.min() else array
+    foreground = usual[usual > usual.mean(dtype=np.float64)]
     if foreground.size == 0:
         return np.zeros_like(array)
-    rank = round((foreground.size - 1) * 0.995)
-    highest = np.partition(foreground, rank)[rank]
+    highest = _percentile(foreground, 0.995)
     foreground = np.minimum(foreground, highest)
     mean, deviation = foreground.mean(dtype=np.float64), foreground.std(dtype=np.float64)
     # A binary image has no spread in its foreground; its own range takes the place.
     if deviation <= 1e-6 * (highest - array.min()):
         deviation = float(highest - array.min())
     return (np.minimum(array, highest) - np.float32(mean)) / np.float32(deviation)
+
+
+def _percentile(values, share):
+    rank = round((values.size - 1) * share)
+    return np.partition(values, rank)[rank]
