@@ -53,9 +53,8 @@ def real(name, threads, out):
     model = model_of(name, n_threads=threads)
     for folder in sorted((data_folder() / "open_ms").glob("patient*")):
         files = sorted(folder.glob("*.nii.gz"))
-        truth = next(f for f in files if "mask" in f.name or "consensus" in f.name)
+        truth = folder / "lesion.nii.gz"
         scans = [f for f in files if any(s in f.name.upper() for s in ("T1", "T2", "FLAIR"))]
-        scans = [f for f in scans if f != truth and "brainmask" not in f.name]
         for scan in [*scans, scans]:
             (found,) = model.predict([scan])
             label = "all together" if isinstance(scan, list) else scan.name
