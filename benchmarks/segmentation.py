@@ -117,7 +117,7 @@ def chosen_patients(sections, count, seed=0):
 
 
 def train(arm, train_sections, folder, steps, memory):
-    """The trained segmenter of an arm, and the processor seconds that training took."""
+    """The trained segmenter of an arm, the processor seconds, and whether they are but a part."""
     count, synthetic, architecture = ARMS[arm]
     source = None
     if synthetic:
@@ -140,6 +140,7 @@ def train(arm, train_sections, folder, steps, memory):
         random_state=0,
         verbose=1,
     )
+    resumed = Path(segmenter.checkpoint).exists()
     start = time.process_time()
     if count == 0:
         segmenter.fit()
@@ -149,7 +150,7 @@ def train(arm, train_sections, folder, steps, memory):
         segmenter.fit(
             [as_slice(s.image) for s in kept], [as_slice(s.mask.astype(np.uint8)) for s in kept]
         )
-    return segmenter, time.process_time() - start
+    return segmenter, time.process_time() - start, resumed
 
 
 def score_patients(segmenter, sections, change):
@@ -178,12 +179,13 @@ def run_arm(arm, parts, folder, steps, memory):
             raise SystemExit(f"{path} has {kept['steps']} steps, not {steps}; choose another --out")
         return kept
     start = time.perf_counter()
-    segmenter, seconds = train(arm, parts["train"], folder, steps, memory)
+    segmenter, seconds, resumed = train(arm, parts["train"], folder, steps, memory)
     start_scoring = time.process_time()
     result = {
         "arm": arm,
         "steps": steps,
         "training_cpu_seconds": seconds,
+        "resumed": resumed,
         "parameters": sum(p.numel() for p in segmenter.network_.parameters()),
         "train_loss": segmenter.history_[-1]["train_loss"],
         "contrasts": {
@@ -215,7 +217,7 @@ def table(results):
             lines.append(
                 f"| {result['arm']} | {result['steps']} | {contrast} | {' | '.join(cells)} | "
                 f"{found['false_alarms']:.0%} | {result['parameters']:,} | "
-                f"{result['training_cpu_seconds']:.0f} |"
+                f"{'> ' * result.get('resumed', False)}{result['training_cpu_seconds']:.0f} |"
             )
     return "\n".join(lines)
 
@@ -255,8 +257,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="NAME")
-    parser.add_argument("--steps", type=int, default=600, help="of every arm, 8 sections each")
-    parser.add_argument("--network-steps", type=int, default=200, help="of the arms network-...")
+    parser.add_argument("--steps", type=int, default=1000, help="of every arm, 8 sections each")
+    parser.add_argument("--network-steps", type=int, default=300, help="of the arms network-...")
     parser.add_argument("--picture", metavar="PNG", help="predictions of the first three arms")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
