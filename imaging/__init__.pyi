@@ -1,6 +1,14 @@
 from .atlases import Atlas, atlas_names, load_atlas, region_load
 from .errors import AtlasError, ImageError, ImagingError
 from .intensity import rescale_intensity
+from .metrics import (
+    dice,
+    hausdorff95_mm,
+    lesion_count_difference,
+    lesion_f1,
+    segmentation_scores,
+    volume_difference_ml,
+)
 from .mosaics import SliceMosaic
 from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
 from .shrinking import shrink_volume
@@ -14,6 +22,7 @@ from .physics import (
     sample_protocol,
     simulate,
 )
+from .segmentation import LesionSegmenter, ModelFileError, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .volumes import (
     Grid,

@@ -1,4 +1,4 @@
-"""The command line: ``prognosis compare`` from a cohort to a report, ``prognosis explain``.
+"""The command line: ``prognosis compare``, ``prognosis explain``, ``prognosis segment``.
 
 Progress goes to stderr, the table to stdout, and the exit code says what went wrong.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import CohortError, PrognosisError
+from .segment_command import add_segment
 
 __all__ = ["main"]
 
@@ -95,6 +96,7 @@ def _parser():
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_compare(commands)
     _add_explain(commands)
+    add_segment(commands, EXIT_CODES)
     return parser
 
 

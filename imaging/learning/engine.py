@@ -13,6 +13,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.utils import to_numpy
 
 from .batches import Batches, Samples
+from .checkpoints import Checkpoint
 from .device import autocast, private_torch_state, resolve_device, resolve_precision
 
 __all__ = ["TrainingError", "apply_network", "train_network"]
@@ -40,6 +41,9 @@ def train_network(
     seed=0,
     verbose=0,
     label="",
+    score=None,
+    checkpoint=None,
+    settings=None,
 ):
     """Train a network and return it on the CPU, ready to be pickled.
 
@@ -51,6 +55,8 @@ def train_network(
     make_network : callable
         Returns a new `torch.nn.Module`; called with the seed in force.
     samples : Samples
+        Or anything with a length and `take`; where it has `at_epoch`, that is called with the
+        number of the epoch, from 0, before each one.
     loss : callable
         (outputs, targets) -> loss of each sample, shape (batch,).
     validation : Samples, default=None
@@ -71,18 +77,28 @@ def train_network(
         1 shows a progress bar on stderr.
     label : str
         What the progress bar calls this training.
+    score : callable, default=None
+        Takes the network, in evaluation mode, and returns a number after each epoch; the network of
+        the epoch with the highest score is returned. Takes the place of `validation`.
+    checkpoint : path, default=None
+        File that the state of the training is kept in after each epoch. Where it exists, training
+        goes on from it.
+    settings : dict, default=None
+        What else the training depends on, so that a checkpoint of another one is refused.
 
     Returns
     -------
     network : torch.nn.Module
         In evaluation mode, on the CPU.
     history : list of dict
-        Per epoch: "train_loss", and "valid_loss" when there is a validation set.
+        Per epoch: "train_loss", "valid_loss" when there is a validation set, "score" with `score`.
 
     Raises
     ------
     TrainingError
         If the loss becomes NaN or infinite.
+    CheckpointError
+        If the checkpoint is broken or belongs to another training.
     """
     device = resolve_device(device)
     with private_torch_state(seed, n_threads):
@@ -90,11 +106,24 @@ def train_network(
         callbacks = [("clip", GradientNormClipping(5.0)), ("finite", _StopAtNonsense())]
         n_batches = max(1, -(-len(samples) // batch_size))
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
-        if validation is not None:
+        if hasattr(samples, "at_epoch"):
+            callbacks.append(("clock", _TellEpoch()))
+        if score is not None:
+            callbacks.append(("score", _Score(score)))
+        if score is not None or validation is not None:
             stopping = EarlyStopping(
-                patience=patience or epochs, load_best=True, threshold=0, sink=_silent
+                monitor="valid_loss" if score is None else "score",
+                lower_is_better=score is None,
+                patience=patience or epochs,
+                load_best=True,
+                threshold=0,
+                sink=_silent,
             )
             callbacks.append(("stopping", stopping))
+        if checkpoint is not None:
+            known = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+            known |= {"weight_decay": weight_decay, "seed": seed, **(settings or {})}
+            callbacks.append(("checkpoint", Checkpoint(checkpoint, known, generator)))
         if verbose:
             callbacks.append(("progress", _EpochBar(label)))
         engine = _Engine(
@@ -117,7 +146,7 @@ def train_network(
         engine.fit(samples)
         network = engine.module_
         network.to("cpu").eval()
-    keys = ("train_loss", "valid_loss")
+    keys = ("train_loss", "valid_loss", "score")
     history = [{key: row[key] for key in keys if key in row} for row in engine.history.to_list()]
     return network, history
 
@@ -182,6 +211,10 @@ class _Engine(NeuralNet):
             self.module_.to(memory_format=torch.channels_last)
         return self
 
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        done = len(self.history)  # by the training that a checkpoint continues
+        return super().fit_loop(X, y, epochs=self.max_epochs - done, **fit_params)
+
     def get_split_datasets(self, X, y=None, **fit_params):
         return X, self.validation
 
@@ -200,6 +233,8 @@ class _Engine(NeuralNet):
         inputs = {name: values for name, values in x.items() if name != "weight"}
         with autocast(torch.device(self.device), self.bf16):
             outputs = self.module_(**inputs)
+        if isinstance(outputs, (list, tuple)):  # deep supervision
+            return [output.float() for output in outputs]
         return outputs if outputs.dtype == torch.float64 else outputs.float()
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
@@ -216,6 +251,24 @@ class _StopAtNonsense(Callback):
             )
 
 
+class _TellEpoch(Callback):
+    """Samples that are made as they are needed depend on the epoch."""
+
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        # the row of this epoch is in the history already
+        dataset_train.at_epoch(len(net.history) - 1)
+
+
+class _Score(Callback):
+    def __init__(self, score):
+        self.score = score
+
+    def on_epoch_end(self, net, **kwargs):
+        net.module_.eval()
+        with torch.inference_mode(), autocast(torch.device(net.device), net.bf16):
+            net.history.record("score", float(self.score(net.module_)))
+
+
 class _EpochBar(Callback):
     """One progress bar for the whole training, on stderr."""
 
@@ -225,13 +278,20 @@ class _EpochBar(Callback):
     def on_train_begin(self, net, **kwargs):
         from tqdm.auto import tqdm
 
-        self.bar_ = tqdm(total=net.max_epochs, desc=self.label or "training", unit="epoch")
+        self.bar_ = tqdm(
+            total=net.max_epochs,
+            initial=len(net.history),
+            desc=self.label or "training",
+            unit="epoch",
+        )
 
     def on_epoch_end(self, net, **kwargs):
         row = net.history[-1]
         shown = {"loss": f"{row['train_loss']:.3f}"}
         if "valid_loss" in row:
             shown["validation"] = f"{row['valid_loss']:.3f}"
+        if "score" in row:
+            shown["Dice"] = f"{row['score']:.3f}"
         self.bar_.set_postfix(shown, refresh=False)
         self.bar_.update()
 

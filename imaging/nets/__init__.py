@@ -2,3 +2,17 @@
 
 ARCHITECTURES = ("lightweight", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101")
 """Image encoders by name, see `imaging.nets.classifiers.build_encoder`."""
+
+SEGMENTERS = (
+    "unet",
+    "mde",
+    "mded",
+    "dynunet",
+    "swinunetr",
+    "unet-small",
+    "mde-small",
+    "mded-small",
+    "dynunet-small",
+    "swinunetr-small",
+)
+"""Segmentation networks by name, see `imaging.nets.segmenters.build_segmenter`."""

@@ -1,12 +1,19 @@
 """Lesion size in millilitres, the first number of every stroke prognosis.
 
-It comes from a mask and its affine, so the resolution of the mask does not matter.
+It comes from a mask and its affine, so the resolution of the mask does not matter. Where there are
+scans only, a segmenter makes the mask first.
 """
 
-import numpy as np
+import os
 
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from imaging.caching import Identified
 from imaging.volumes import read_mask, voxel_volume_ml
 
+from ..errors import CohortError
 from .measurement import ImageMeasurement
 
 __all__ = ["LesionSize"]
@@ -19,7 +26,13 @@ class LesionSize(ImageMeasurement):
     ----------
     image : str, default="lesion"
         Column that holds the lesion masks: paths of NIfTI files, or nibabel images. Above 0.5 is
-        lesion. An empty mask is a lesion of 0 ml.
+        lesion. An empty mask is a lesion of 0 ml. With a segmenter, the column with the scans.
+    segmenter : str, path, fitted imaging.LesionSegmenter or None, default=None
+        Segments the scans: the name of a pretrained model ("synthetic-small"), a file that
+        `LesionSegmenter.save` wrote, or a segmenter. ``clone`` and so ``cross_validate`` forget
+        what a bare segmenter learnt: wrap it, ``sklearn.frozen.FrozenEstimator(segmenter)``, and
+        never give one that was trained on the patients it is to segment. Give `memory`, too, and
+        no patient is segmented twice.
     column : str, default="lesion_ml"
         Name of the column to add, in millilitres.
     memory : str, joblib.Memory or None, default=None
@@ -31,6 +44,7 @@ class LesionSize(ImageMeasurement):
     ----------
     columns_ : list of str
         The columns that `transform` adds.
+    segmenter_ : LesionSegmenter or None
     feature_names_in_ : ndarray of str
     n_features_in_ : int
 
@@ -49,22 +63,54 @@ class LesionSize(ImageMeasurement):
     sub-1   70        2.0
     """
 
-    def __init__(self, image="lesion", *, column="lesion_ml", memory=None, n_jobs=None):
+    def __init__(
+        self, image="lesion", *, segmenter=None, column="lesion_ml", memory=None, n_jobs=None
+    ):
         self.image = image
+        self.segmenter = segmenter
         self.column = column
         self.memory = memory
         self.n_jobs = n_jobs
 
     def _prepare(self):
+        self.segmenter_ = _fitted_segmenter(self.segmenter)
         return [self.column]
 
     def _keys(self):
         return ["ml"]
 
     def _measurement(self):
-        return (_lesion_size,)
+        if self.segmenter_ is None:
+            return (_lesion_size,)
+        return _segmented_size, Identified(self.segmenter_, self.segmenter_.identity())
 
 
 def _lesion_size(source):
     mask = read_mask(source)
     return {"ml": np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask)}
+
+
+def _segmented_size(source, segmenter):
+    (mask,) = segmenter.value.predict([source])
+    return {"ml": np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask)}
+
+
+def _fitted_segmenter(segmenter):
+    """What was given as a segmenter, loaded and unwrapped."""
+    if segmenter is None:
+        return None
+    if isinstance(segmenter, (str, os.PathLike)):
+        from imaging.segmentation import LesionSegmenter
+
+        if str(segmenter).endswith(".safetensors"):
+            return LesionSegmenter.load(segmenter)
+        return LesionSegmenter.from_pretrained(str(segmenter))
+    segmenter = getattr(segmenter, "estimator", segmenter)  # of a FrozenEstimator
+    try:
+        check_is_fitted(segmenter, "network_")
+    except NotFittedError as error:
+        raise CohortError(
+            "the segmenter of LesionSize is not fitted, or was cloned; give the name of a "
+            "pretrained one, or sklearn.frozen.FrozenEstimator(segmenter)"
+        ) from error
+    return segmenter

@@ -1,0 +1,134 @@
+"""Training that can be killed at any moment and goes on from its last epoch.
+
+After every epoch one file holds all that the rest of the training depends on: weights, optimiser,
+schedule, best weights so far, and the states of the random number generators. It is read without
+unpickling.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from skorch.history import History
+
+from ..files import replacing
+
+__all__ = ["Checkpoint", "CheckpointError", "read_checkpoint"]
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint does not belong to this training, or cannot be read."""
+
+
+class Checkpoint(Callback):
+    """Write the state of a training after each epoch, and continue from it when it begins.
+
+    Comes after the schedule and early stopping in the list of callbacks, since it puts their state
+    back after they have reset it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        One file; its folder is made.
+    settings : dict
+        Plain values that the training depends on. A file made with others is refused.
+    generator : torch.Generator
+        Source of the order of samples.
+    """
+
+    def __init__(self, path, settings, generator):
+        self.path = Path(path)
+        self.settings = settings
+        self.generator = generator
+
+    def on_train_begin(self, net, **kwargs):
+        if not self.path.is_file():
+            return
+        state = read_checkpoint(self.path)
+        _check_settings(self.path, json.loads(state["settings"]), self._plain_settings())
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history = History([{**row, "batches": []} for row in json.loads(state["history"])])
+        parts = dict(net.callbacks_)
+        parts["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
+        parts["schedule"].batch_idx_ = state["batches"]
+        if "stopping" in parts:
+            for name, value in state["stopping"].items():
+                setattr(parts["stopping"], name, value)
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["random_cuda"])
+
+    def on_epoch_end(self, net, **kwargs):
+        parts = dict(net.callbacks_)
+        rows = [
+            {key: value for key, value in row.items() if key != "batches"}
+            for row in net.history.to_list()
+        ]
+        stopping = parts.get("stopping")
+        names = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
+        schedule = parts["schedule"].lr_scheduler_.state_dict()
+        state = {
+            "settings": json.dumps(self._plain_settings()),
+            "module": net.module_.state_dict(),
+            "optimizer": _plain(net.optimizer_.state_dict()),
+            "history": json.dumps(rows, default=float),
+            "schedule": {k: v for k, v in _plain(schedule).items() if _is_plain(v)},
+            "batches": parts["schedule"].batch_idx_,
+            "stopping": {n: _plain(getattr(stopping, n)) for n in names} if stopping else {},
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def _plain_settings(self):
+        return json.loads(json.dumps(self.settings, default=repr))
+
+
+def read_checkpoint(path):
+    """What `Checkpoint` wrote, with tensors on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is broken or holds anything but tensors and plain values.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} cannot be read ({str(error).splitlines()[0]}); "
+            "delete it to begin again"
+        ) from error
+
+
+def _check_settings(path, found, expected):
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"the checkpoint {str(path)!r} was made with {name}={found.get(name)!r}, now it is "
+                f"{expected.get(name)!r}; go back to that value, or give another folder"
+            )
+
+
+def _plain(value):
+    """Numbers of NumPy, anywhere inside, as numbers of Python, so that nothing is pickled."""
+    if isinstance(value, dict):
+        return type(value)((key, _plain(one)) for key, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(one) for one in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _is_plain(value):
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))

@@ -1,0 +1,192 @@
+"""Networks that give every voxel a class, 2-D and 3-D, all of them by name.
+
+One shell around all of them checks the image's shape, gives logits at full resolution and, where
+asked, also at the coarser stages of the decoder while training.
+"""
+
+from contextlib import ExitStack
+
+from torch import nn
+
+from ..errors import ImageError
+from . import SEGMENTERS
+from .mdunet import build_mdunet
+from .unet import build_dynunet, build_swinunetr, build_unet
+
+__all__ = ["SegmentationNet", "build_segmenter"]
+
+_PUBLISHED = (32, 64, 128, 256, 320, 320)
+_SMALL = (12, 24, 48, 96)
+_BUILDERS = {
+    "unet": (build_unet, {}, _PUBLISHED),
+    "mde": (build_mdunet, {}, _PUBLISHED),
+    "mded": (build_mdunet, {"attention_decoder": True}, _PUBLISHED),
+    "dynunet": (build_dynunet, {}, _PUBLISHED),
+    "swinunetr": (build_swinunetr, {}, (48, 96, 192, 384, 768)),
+    "unet-small": (build_unet, {}, _SMALL),
+    "mde-small": (build_mdunet, {}, _SMALL),
+    "mded-small": (build_mdunet, {"attention_decoder": True}, _SMALL),
+    "dynunet-small": (build_dynunet, {}, _SMALL),
+    "swinunetr-small": (build_swinunetr, {}, (12, 24, 48, 96, 192)),
+}
+
+
+class SegmentationNet(nn.Module):
+    """Logits of every class at every voxel.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        Maps (batch, in_channels, *shape) to (batch, n_classes, *shape).
+    stages : list of (str, int)
+        Submodules of `body` whose output deep supervision reads, coarse to fine, and how many
+        channels they have.
+    divisor : int
+        By what every side of an image must be divisible.
+    n_classes, in_channels, spatial_dims : int
+    deep_supervision : bool, default=False
+
+    Attributes
+    ----------
+    divisor : int
+        The one place that says by what every side of an image must be divisible. The coarsest
+        map must have more than one voxel, too, or its standard deviation is not defined: at
+        least one side must be twice the divisor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = build_segmenter("unet-small", 2, spatial_dims=2, deep_supervision=True)
+    >>> [tuple(logits.shape) for logits in network(torch.zeros(1, 1, 32, 16))]
+    [(1, 2, 8, 4), (1, 2, 16, 8), (1, 2, 32, 16)]
+    >>> network.eval()(torch.zeros(1, 1, 32, 16)).shape
+    torch.Size([1, 2, 32, 16])
+    """
+
+    def __init__(
+        self, body, stages, divisor, n_classes, in_channels, spatial_dims, deep_supervision=False
+    ):
+        super().__init__()
+        self.body = body
+        self.divisor = divisor
+        self.n_classes = n_classes
+        self.in_channels = in_channels
+        self.spatial_dims = spatial_dims
+        self.stages = [name for name, _ in stages] if deep_supervision else []
+        convolution = {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
+        widths = [width for _, width in stages] if deep_supervision else []
+        self.heads = nn.ModuleList(convolution(width, n_classes, 1) for width in widths)
+
+    def forward(self, image):
+        """Segment.
+
+        Parameters
+        ----------
+        image : Tensor of shape (batch, in_channels, *shape)
+
+        Returns
+        -------
+        Tensor of shape (batch, n_classes, *shape), or list of Tensor
+            Logits. With deep supervision and while training: a list, coarse to fine, each twice
+            as fine as the one before, the last at full resolution.
+
+        Raises
+        ------
+        ImageError
+            If the image has another number of channels or axes, or sides that do not fit.
+        """
+        self._check(image)
+        if not (self.training and self.heads):
+            return self.body(image)
+        features = []
+        with ExitStack() as listening:
+            for name in self.stages:
+                hook = self.body.get_submodule(name).register_forward_hook(
+                    lambda module, inputs, output: features.append(output)
+                )
+                listening.callback(hook.remove)
+            logits = self.body(image)
+        return [head(maps) for head, maps in zip(self.heads, features)] + [logits]
+
+    def _check(self, image):
+        shape = tuple(image.shape[2:])
+        if image.ndim != 2 + self.spatial_dims or image.shape[1] != self.in_channels:
+            raise ImageError(
+                f"this network takes images of shape (batch, {self.in_channels}, "
+                f"{self.spatial_dims} axes), got {tuple(image.shape)}"
+            )
+        n_bottom = 1
+        for side in shape:
+            n_bottom *= side // self.divisor
+        if any(side % self.divisor for side in shape) or n_bottom < 2:
+            raise ImageError(
+                f"an image of {shape} voxels does not fit this network: pad it so that every side "
+                f"is a multiple of {self.divisor} and one of them at least {2 * self.divisor}"
+            )
+
+
+def build_segmenter(
+    architecture,
+    n_classes,
+    in_channels=1,
+    spatial_dims=3,
+    channels=None,
+    deep_supervision=False,
+    dropout=0.0,
+):
+    """Build a segmentation network by name.
+
+    Parameters
+    ----------
+    architecture : str
+        "unet": MONAI's U-Net as in SynthStroke (18.6 M parameters); "mde": attention with a
+        kernel of 23 voxels in the encoder (28.50 M); "mded": in the decoder, too (24.29 M);
+        "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M). With
+        "-small" appended: the same at a size that trains on two CPU cores.
+    n_classes : int
+        With the background.
+    in_channels : int, default=1
+    spatial_dims : {2, 3}, default=3
+    channels : tuple of int, default=None
+        Channels of every level instead of the named network's; fewer levels make a smaller
+        `divisor`. Swin-UNETR takes five that double.
+    deep_supervision : bool, default=False
+        While training, also return logits from the decoder's coarser stages.
+    dropout : float, default=0.0
+        Probability of dropping a feature, never a logit.
+
+    Returns
+    -------
+    SegmentationNet
+        Its weights are drawn from torch's global random state: seed that, or fork it, around the
+        call.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the channels do not suit it.
+    ImportError
+        If a Swin-UNETR is asked for and einops is not installed.
+
+    References
+    ----------
+    See `imaging.nets.unet` and `imaging.nets.mdunet`.
+
+    Examples
+    --------
+    >>> network = build_segmenter("unet-small", n_classes=2)
+    >>> sum(p.numel() for p in network.parameters()), network.divisor
+    (337585, 8)
+    """
+    if architecture not in _BUILDERS:
+        raise ValueError(f"architecture must be among {SEGMENTERS}, got {architecture!r}")
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+    builder, options, widths = _BUILDERS[architecture]
+    widths = tuple(widths if channels is None else channels)
+    body, stages, divisor = builder(
+        n_classes, in_channels, spatial_dims, widths, dropout, **options
+    )
+    return SegmentationNet(
+        body, stages, divisor, n_classes, in_channels, spatial_dims, deep_supervision
+    )

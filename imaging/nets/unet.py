@@ -1,0 +1,137 @@
+"""Convolutional and transformer U-Nets for segmentation, all of them made of MONAI's parts.
+
+Every builder returns the network, its decoder stages below full resolution (name and channels,
+coarse to fine), where deep supervision listens, and what every side of an image must divide by.
+"""
+
+import importlib.util
+
+from torch import nn
+
+__all__ = ["Ladder", "build_dynunet", "build_swinunetr", "build_unet"]
+
+
+class Ladder(nn.Module):
+    """Encoder down, decoder up, one skip connection per level, and an output layer.
+
+    Parameters
+    ----------
+    encoder : list of torch.nn.Module
+        From full resolution downwards; the last is the bottom.
+    decoder : list of torch.nn.Module
+        From the coarsest upwards, one fewer than `encoder`; each is called with what comes from
+        below and what the encoder left at its level.
+    output : torch.nn.Module
+    """
+
+    def __init__(self, encoder, decoder, output):
+        super().__init__()
+        self.encoder = nn.ModuleList(encoder)
+        self.decoder = nn.ModuleList(decoder)
+        self.output = output
+
+    def forward(self, image):
+        skips = []
+        for stage in self.encoder:
+            image = stage(image)
+            skips.append(image)
+        skips.pop()
+        for stage in self.decoder:
+            image = stage(image, skips.pop())
+        return self.output(image)
+
+
+def build_unet(n_classes, in_channels, spatial_dims, channels, dropout):
+    """MONAI's U-Net as in SynthStroke: one residual unit, PReLU, instance norm.
+
+    Its first convolution halves the image already, and the bottom takes no step: six widths make
+    five steps.
+
+    References
+    ----------
+    Chalcroft et al. 2025, Synthetic Data for Robust Stroke Segmentation, MELBA 2025:014.
+    """
+    from monai.networks.nets import UNet
+
+    if len(channels) < 3:
+        raise ValueError(f"a U-Net needs three channels or more, got {tuple(channels)}")
+    body = UNet(
+        spatial_dims,
+        in_channels,
+        n_classes,
+        channels,
+        (2,) * (len(channels) - 1),
+        num_res_units=1,
+        act="PRELU",
+        norm="INSTANCE",
+        dropout=dropout,
+    )
+    # A level is (down, skip connection around the next level, up); the bottom is a single block.
+    stages, name = [], "model"
+    for width in channels[:-2]:
+        name += ".1.submodule"
+        stages.insert(0, (f"{name}.2", width))
+    return body, stages, 2 ** (len(channels) - 1)
+
+
+def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
+    """MONAI's DynUNet, the network of nnU-Net: plain convolutions, instance norm.
+
+    References
+    ----------
+    Isensee et al. 2021, nnU-Net, Nature Methods 18:203-211.
+    """
+    from monai.networks.blocks.dynunet_block import UnetOutBlock
+    from monai.networks.nets import DynUNet
+
+    if len(channels) < 3:
+        raise ValueError(f"a DynUNet needs three channels or more, got {tuple(channels)}")
+    n_steps = len(channels) - 1
+    whole = DynUNet(
+        spatial_dims,
+        in_channels,
+        n_classes,
+        kernel_size=[3] * (n_steps + 1),
+        strides=[1] + [2] * n_steps,
+        upsample_kernel_size=[2] * n_steps,
+        filters=list(channels),
+        dropout=dropout or None,
+    )
+    output = whole.output_block
+    if dropout:  # MONAI's would drop logits, too.
+        output = UnetOutBlock(spatial_dims, channels[0], n_classes)
+        output.apply(whole.initialize_weights)
+    # MONAI's module lists every parameter twice, which safetensors refuses.
+    body = Ladder(
+        [whole.input_block, *whole.downsamples, whole.bottleneck], whole.upsamples, output
+    )
+    stages = [(f"decoder.{i}", channels[-2 - i]) for i in range(n_steps - 1)]
+    return body, stages, 2**n_steps
+
+
+def build_swinunetr(n_classes, in_channels, spatial_dims, channels, dropout):
+    """MONAI's Swin-UNETR: shifted-window transformer as encoder, convolutions as decoder.
+
+    References
+    ----------
+    Hatamizadeh et al. 2022, Swin UNETR, BrainLes, LNCS 12962:272-284.
+    """
+    from monai.networks.nets import SwinUNETR
+
+    if importlib.util.find_spec("einops") is None:
+        raise ImportError("swinunetr needs the package einops: pip install einops")
+    width = channels[0]
+    if width % 12 or tuple(channels) != tuple(width * 2**i for i in range(5)):
+        raise ValueError(
+            "swinunetr needs five channels that double, the first a multiple of 12 such as "
+            f"(24, 48, 96, 192, 384), got {tuple(channels)}"
+        )
+    body = SwinUNETR(
+        in_channels=in_channels,
+        out_channels=n_classes,
+        feature_size=width,
+        drop_rate=dropout,
+        spatial_dims=spatial_dims,
+    )
+    stages = [(f"decoder{5 - i}", channels[3 - i]) for i in range(4)]
+    return body, stages, 32

@@ -1,0 +1,306 @@
+"""What both segmenters share: their parameters, fitting, going through scans, and files."""
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ..errors import ImageError
+from .storage import StoredModel
+
+__all__ = ["BaseSegmenter"]
+
+
+class BaseSegmenter(StoredModel, BaseEstimator):
+    """Base of `LesionSegmenter` and `TissueSegmenter`, where the parameters are explained.
+
+    A subclass names its classes (`_class_names`), says which of them are returned (`_kept`) and
+    scored (`_scored`), and turns probabilities into a mask (`_decide`).
+    """
+
+    def __init__(
+        self,
+        architecture="unet-small",
+        *,
+        channels=None,
+        spatial_dims=3,
+        source=None,
+        validation_source=None,
+        contrast="both",
+        ranges="plausible",
+        real_share=0.5,
+        spacing_mm=1.0,
+        patch_size=64,
+        patches=1,
+        mirror=0.5,
+        augment=True,
+        ct=False,
+        lesion_weight=2.0,
+        tversky=0.0,
+        warm_start_steps=0,
+        deep_supervision=False,
+        dropout=0.0,
+        epochs=100,
+        steps_per_epoch=100,
+        batch_size=2,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        validation_samples=16,
+        validation_fraction=0.0,
+        overlap=0.5,
+        test_time_flips=False,
+        precision="auto",
+        device="auto",
+        n_threads=1,
+        checkpoint=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.architecture = architecture
+        self.channels = channels
+        self.spatial_dims = spatial_dims
+        self.source = source
+        self.validation_source = validation_source
+        self.contrast = contrast
+        self.ranges = ranges
+        self.real_share = real_share
+        self.spacing_mm = spacing_mm
+        self.patch_size = patch_size
+        self.patches = patches
+        self.mirror = mirror
+        self.augment = augment
+        self.ct = ct
+        self.lesion_weight = lesion_weight
+        self.tversky = tversky
+        self.warm_start_steps = warm_start_steps
+        self.deep_supervision = deep_supervision
+        self.dropout = dropout
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_samples = validation_samples
+        self.validation_fraction = validation_fraction
+        self.overlap = overlap
+        self.test_time_flips = test_time_flips
+        self.precision = precision
+        self.device = device
+        self.n_threads = n_threads
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X=None, y=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : sequence of scans, or None
+            Each a path or nibabel image (a 2-D network also takes arrays and picture files), or a
+            list of the sequences of one patient, which then become samples of their own. None
+            trains on synthetic scans only; with `source`, real and synthetic ones are mixed.
+        y : sequence of masks, or None
+            One for each scan: its mask, or for tissues a map of the classes' numbers.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImageError
+            If a scan or mask cannot be used: the message names its place in `X`.
+        ValueError
+            If a parameter is out of its range, or `X` and `y` do not go together.
+        CheckpointError
+            If `checkpoint` holds another training.
+        """
+        from .fitting import fit_network
+
+        self._prepare_fit(X)
+        pairs = self._pairs(X, y)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.network_, self.history_ = fit_network(self, pairs, len(self.classes_), seed)
+        return self
+
+    def take_checkpoint(self):
+        """Take the best network so far of a training that `checkpoint` keeps, and train no more.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it holds another network.
+        """
+        from .fitting import network_of_checkpoint
+
+        self._prepare_fit(None)
+        self.network_, self.history_ = network_of_checkpoint(self, len(self.classes_))
+        return self
+
+    def predict(self, X):
+        """Segment scans.
+
+        Parameters
+        ----------
+        X : sequence of scans
+            As in `fit`. Probabilities of several sequences of one patient are averaged on the
+            voxels of the first.
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, uint8
+            On each scan's own voxels, in its own orientation and affine; arrays for arrays and
+            picture files.
+
+        Raises
+        ------
+        ImageError
+            If a scan cannot be used: the message names its place in `X`.
+        """
+        return [
+            prepared.restore(self._decide(prepared, per_class))
+            for prepared, per_class, _ in self._through(X)
+        ]
+
+    def predict_proba(self, X):
+        """Probabilities at every voxel.
+
+        Parameters
+        ----------
+        X : sequence of scans
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, float32
+            Of the lesion, on the voxels of the scan; of every class, along a last axis, for
+            tissues. Arrays for arrays and picture files.
+        """
+        found = []
+        for prepared, per_class, _ in self._through(X):
+            maps = [prepared.back(one) for one in per_class]
+            found.append(prepared.restore(maps[0] if len(maps) == 1 else np.stack(maps, -1)))
+        return found
+
+    def predict_uncertainty(self, X, n_draws=10):
+        """How much probabilities vary when features are dropped at random (Monte-Carlo dropout).
+
+        Parameters
+        ----------
+        X : sequence of scans
+        n_draws : int, default=10
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, float32
+            Standard deviation of the probability, of the lesion or the largest of all classes.
+
+        Raises
+        ------
+        ValueError
+            If the network drops nothing, since it was trained with ``dropout=0``.
+
+        References
+        ----------
+        Gal and Ghahramani, ICML 2016, arXiv 1506.02142.
+        """
+        from .inference import dropout_layers
+
+        check_is_fitted(self, "network_")
+        if not dropout_layers(self.network_):
+            raise ValueError("the network has no dropout to draw from; fit it with dropout=0.1")
+        return [
+            prepared.restore(prepared.back(np.sqrt(variance.max(0))))
+            for prepared, _, variance in self._through(X, draws=n_draws)
+        ]
+
+    def score(self, X, y):
+        """Mean Dice over scans; two empty masks agree (1).
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+
+        Returns
+        -------
+        float
+            For tissues the mean over the classes that a scan has, without background.
+        """
+        if len(X) != len(y):
+            raise ValueError(f"found {len(X)} scans and {len(y)} masks; give one mask per scan")
+        scores = []
+        for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
+            prepared, per_class, _ = self._one(number, scan)
+            found = self._decide(prepared, per_class)
+            with _naming(number):
+                scores.append(self._dice(found, truth, prepared))
+        return float(np.mean(scores))
+
+    def _prepare_fit(self, X):
+        from .fitting import check_parameters
+
+        self.patch_size_ = check_parameters(self)
+        self.classes_ = self._class_names(X is not None)
+
+    def _pairs(self, X, y):
+        """Raw scans and targets on the voxels of the network, or None."""
+        if X is None and y is None:
+            return None
+        _check_scans(X)
+        if y is None or len(X) != len(y):
+            raise ValueError(
+                f"found {len(X)} scans and {'no' if y is None else len(y)} masks; give one mask "
+                "for each scan, or neither to train on synthetic scans"
+            )
+        from .targets import training_pairs
+
+        images, targets = [], []
+        for number, (scan, mask) in enumerate(zip(X, y, strict=True)):
+            with _naming(number):
+                for image, target in training_pairs(self, _sequences(scan), mask):
+                    images.append(image)
+                    targets.append(target)
+        return images, targets
+
+    def _through(self, X, draws=0):
+        check_is_fitted(self, "network_")
+        _check_scans(X)
+        for number, scan in enumerate(X):
+            yield self._one(number, scan, draws)
+
+    def _one(self, number, scan, draws=0):
+        """A scan, and the probabilities of the kept classes on the voxels of the network."""
+        from .patients import patient_probabilities
+
+        check_is_fitted(self, "network_")
+        with _naming(number):
+            return patient_probabilities(self, _sequences(scan), draws)
+
+
+def _sequences(scan):
+    return list(scan) if isinstance(scan, (list, tuple)) else [scan]
+
+
+def _check_scans(X):
+    if isinstance(X, (str, Path)) or hasattr(X, "affine"):
+        raise ImageError("found one scan where a list of scans was expected; give [scan]")
+
+
+class _naming:
+    """Says which scan an error is about."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, ImageError):
+            raise ImageError(f"scan {self.number}: {error}") from error

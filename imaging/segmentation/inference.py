@@ -1,0 +1,128 @@
+"""Probabilities from a trained network: windows, mirrored copies, draws of dropout."""
+
+import copy
+from contextlib import contextmanager
+from itertools import combinations
+
+import numpy as np
+import torch
+
+from ..learning.device import private_torch_state
+from .training import Logits
+
+__all__ = ["apply_windows", "dropout_layers", "mirrored_axes"]
+
+_WINDOWS_AT_ONCE = 2
+
+
+def apply_windows(
+    network,
+    array,
+    *,
+    patch_size,
+    keep,
+    overlap=0.5,
+    axes=(),
+    draws=0,
+    device="cpu",
+    n_threads=None,
+    seed=0,
+):
+    """Probability of classes at every voxel.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    array : ndarray of shape (*spatial)
+        Standardised.
+    patch_size : sequence of int
+        Of the windows, which overlap by `overlap` and are averaged with Gaussian weights.
+    keep : sequence of int
+        Classes to return.
+    overlap : float
+    axes : sequence of int
+        Also segment the copies mirrored along every set of these axes (8 copies for 3 axes) and
+        average the probabilities.
+    draws : int
+        Repeat with dropout at work, so many times; 0 switches it off.
+    device : torch.device
+    n_threads : int or None
+    seed : int
+        Of dropout.
+
+    Returns
+    -------
+    mean : ndarray of shape (len(keep), *spatial), float32
+    variance : ndarray of the same shape, or None without `draws`
+    """
+    from monai.inferers import sliding_window_inference
+
+    keep = list(keep)
+    device = torch.device(device)
+    network = network if device.type == "cpu" else copy.deepcopy(network).to(device)
+    on_device = Logits(network).eval()
+
+    def probabilities(windows):
+        return torch.softmax(on_device(windows).float(), 1)[:, keep]
+
+    image = torch.from_numpy(np.ascontiguousarray(array))[None, None].to(device)
+    flips = [
+        tuple(2 + a for a in chosen)
+        for n in range(len(axes) + 1)
+        for chosen in combinations(axes, n)
+    ]
+    total, squares, count = 0.0, 0.0, 0
+    with (
+        private_torch_state(seed if draws else None, n_threads),
+        torch.inference_mode(),
+        _dropping(on_device, draws > 0),
+    ):
+        for _ in range(max(1, draws)):
+            for flip in flips:
+                found = sliding_window_inference(
+                    image.flip(flip),
+                    tuple(patch_size),
+                    _WINDOWS_AT_ONCE,
+                    probabilities,
+                    overlap=overlap,
+                    mode="gaussian",
+                    cval=float(image.min()),
+                ).flip(flip)[0]
+                total = total + found
+                if draws:
+                    squares = squares + found.square()
+                count += 1
+    mean = total / count
+    variance = (squares / count - mean.square()).clamp(min=0).cpu().numpy() if draws else None
+    return mean.cpu().numpy(), variance
+
+
+def mirrored_axes(test_time_flips, mirror, spatial_dims):
+    """Axes of the mirrored copies: True means those that training mirrored, too."""
+    if test_time_flips is True:
+        chances = [mirror] * spatial_dims if np.ndim(mirror) == 0 else mirror
+        return tuple(axis for axis, chance in enumerate(chances) if chance > 0)
+    axes = () if test_time_flips in (False, None) else tuple(test_time_flips)
+    if any(axis not in range(spatial_dims) for axis in axes):
+        raise ValueError(
+            f"test_time_flips names axes {axes}; give True, or axes below {spatial_dims}"
+        )
+    return axes
+
+
+def dropout_layers(network):
+    """Those layers of a network that drop features."""
+    kinds = (torch.nn.Dropout, torch.nn.Dropout2d, torch.nn.Dropout3d)
+    return [m for m in network.modules() if isinstance(m, kinds) and m.p > 0]
+
+
+@contextmanager
+def _dropping(network, on):
+    layers = dropout_layers(network) if on else []
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()

@@ -1,0 +1,206 @@
+"""Trained networks as files: safetensors with a model card, never a pickle.
+
+What a file says about itself is checked before it is believed.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import ImagingError
+from ..files import replacing
+
+__all__ = ["WEIGHTS", "ModelFileError", "pretrained_path", "read_model", "write_model"]
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+FORMAT = 1
+_CARD = "model_card"
+_NEEDED = {
+    "format": int,
+    "task": str,
+    "classes": list,
+    "spacing_mm": (int, float),
+    "patch_size": list,
+    "spatial_dims": int,
+    "architecture": str,
+    "channels": (list, type(None)),
+    "deep_supervision": bool,
+    "dropout": (int, float),
+    "mirror": (list, int, float),
+    "ct": bool,
+    "training_data": str,
+    "date": str,
+    "scores": dict,
+    "version": str,
+}
+
+
+class ModelFileError(ImagingError, ValueError):
+    """A file does not hold a model that can be used here: the message says why."""
+
+
+def write_model(path, network, card, *, half=False):
+    """Write a network and its card, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Ending in .safetensors.
+    network : torch.nn.Module
+    card : dict
+        Plain values; see `read_model`.
+    half : bool, default=False
+        Store 16-bit floats: half the size, three digits.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ModelFileError(f"found the name {path.name!r}; give one that ends in .safetensors")
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
+        for name, tensor in network.state_dict().items()
+    }
+    card = {"format": FORMAT, **card}
+    _check_card(path, card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_CARD: json.dumps(card)})
+    return path
+
+
+def read_model(path):
+    """Read and check a model.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    network : SegmentationNet
+        float32, in evaluation mode.
+    card : dict
+        "task", "classes" in the order of the network's outputs, "spacing_mm", "patch_size",
+        "spatial_dims", "architecture", "channels", "deep_supervision", "dropout", "mirror" (chance
+        that training mirrored each axis), "ct", "training_data", "date", "scores", "version".
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, it is broken, its card lacks something, or its weights do not fit
+        the network that the card describes.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from ..nets.segmenters import build_segmenter
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"no model at {str(path)!r}; correct the path")
+    try:
+        with safe_open(path, "pt") as file:
+            card = (file.metadata() or {}).get(_CARD)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            card = _parsed_card(path, card)
+            network = _network(path, card, build_segmenter)
+            _check_shapes(path, shapes, network.state_dict())
+            weights = {name: file.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is no safetensors file ({str(error).splitlines()[0]}); copy it again"
+        ) from error
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelFileError(f"{str(path)!r} holds values in {name!r} that are not finite")
+    network.load_state_dict(weights)
+    return network.eval(), card
+
+
+def pretrained_path(name):
+    """The file of a model that comes with the package.
+
+    Examples
+    --------
+    >>> pretrained_path("huge")
+    Traceback (most recent call last):
+        ...
+    imaging.segmentation.model_files.ModelFileError: no pretrained model 'huge'; choose among ...
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
+        raise ModelFileError(f"no pretrained model {name!r}; choose among {known}")
+    return path
+
+
+def _parsed_card(path, text):
+    if text is None:
+        raise ModelFileError(
+            f"{str(path)!r} has no model card; it was not written by `save` of a segmenter"
+        )
+    try:
+        card = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"the model card of {str(path)!r} is no JSON ({error})") from error
+    if not isinstance(card, dict):
+        raise ModelFileError(f"the model card of {str(path)!r} is no table of names and values")
+    _check_card(path, card)
+    return card
+
+
+def _check_card(path, card):
+    for name, kind in _NEEDED.items():
+        if not isinstance(card.get(name), kind):
+            raise ModelFileError(
+                f"the model card of {str(path)!r} has {name}={card.get(name)!r}; it is missing or "
+                "of the wrong type"
+            )
+    if card["format"] != FORMAT:
+        raise ModelFileError(
+            f"{str(path)!r} has format {card['format']}, this version reads {FORMAT}; "
+            "install the version that wrote it"
+        )
+    dims, size = card["spatial_dims"], card["patch_size"]
+    if dims not in (2, 3) or len(size) != dims or not all(isinstance(n, int) for n in size):
+        raise ModelFileError(
+            f"the model card of {str(path)!r} has a patch_size of {size} for {dims} axes"
+        )
+    if not 0 < card["spacing_mm"] < np.inf or len(set(card["classes"])) < 2:
+        raise ModelFileError(
+            f"the model card of {str(path)!r} has spacing_mm={card['spacing_mm']!r} and classes "
+            f"{card['classes']!r}, which cannot be"
+        )
+
+
+def _network(path, card, build):
+    try:
+        return build(
+            card["architecture"],
+            len(card["classes"]),
+            spatial_dims=card["spatial_dims"],
+            channels=None if card["channels"] is None else tuple(card["channels"]),
+            deep_supervision=card["deep_supervision"],
+            dropout=card["dropout"],
+        )
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} describes a network that cannot be built: {error}"
+        ) from error
+
+
+def _check_shapes(path, found, network):
+    expected = {name: tuple(tensor.shape) for name, tensor in network.items()}
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            raise ModelFileError(
+                f"{str(path)!r} holds {name!r} of shape {found.get(name)}, where the network of "
+                f"its card has {expected.get(name)}"
+            )

@@ -1,0 +1,131 @@
+"""Train a segmentation network on patches, by the one training engine."""
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from torch import nn
+
+from ..learning.engine import train_network
+from ..nets.segmenters import build_segmenter
+from .samples import cut_patch
+
+__all__ = ["FixedScans", "Logits", "train_patches", "window_for"]
+
+
+class Logits(nn.Module):
+    """A network with the memory layout in which convolutions on a processor are fastest.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    """
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        volume = network.spatial_dims == 3
+        self.layout = torch.channels_last_3d if volume else torch.channels_last
+        self.to(memory_format=self.layout)
+
+    def forward(self, image):
+        """Logits, or a list of them, of shape (batch, classes, *spatial)."""
+        return self.network(image.contiguous(memory_format=self.layout))
+
+
+class FixedScans:
+    """A validation set that is made once: the mean Dice of a network on it, always by the same way.
+
+    Parameters
+    ----------
+    heads : list of (image, target)
+        As `SyntheticHeads.draw` gives them.
+    classes : sequence of int
+        That are scored, each on the scans that hold it.
+    patch_size : sequence of int
+    """
+
+    def __init__(self, heads, classes, patch_size):
+        self.heads = heads
+        self.classes = classes
+        self.patch_size = tuple(patch_size)
+
+    def __call__(self, network):
+        """Mean over the classes of the mean Dice, from 0 to 1."""
+        device = next(network.parameters()).device
+        per_class = {number: [] for number in self.classes}
+        for image, target in self.heads:
+            size = [max(n, p) for n, p in zip(target.shape, self.patch_size, strict=True)]
+            middle = [(n - 1) / 2 for n in target.shape]
+            image = torch.from_numpy(cut_patch(image, middle, size))[None].to(device)
+            logits = sliding_window_inference(
+                image, self.patch_size, 4, network, overlap=0.25, mode="gaussian"
+            )
+            found = logits[0].float().argmax(0).cpu().numpy()
+            truth = cut_patch(target[None], middle, size, fill=0)[0]
+            for number, scores in per_class.items():
+                if (truth == number).any():
+                    both = np.count_nonzero((found == number) & (truth == number))
+                    total = np.count_nonzero(found == number) + np.count_nonzero(truth == number)
+                    scores.append(2 * both / total)
+        means = [np.mean(scores) for scores in per_class.values() if scores]
+        return float(np.mean(means)) if means else 0.0
+
+
+def window_for(network_divisor, patch_size, spatial_dims):
+    """The patch as one length per axis, each a multiple of what the network needs.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    size = (patch_size,) * spatial_dims if np.ndim(patch_size) == 0 else tuple(patch_size)
+    if len(size) != spatial_dims:
+        raise ValueError(
+            f"patch_size has {len(size)} lengths for {spatial_dims} axes; give one, or one for each"
+        )
+    wrong = [n for n in size if n % network_divisor or n < 2 * network_divisor]
+    if wrong:
+        raise ValueError(
+            f"patch_size {size} does not suit this network: every length must be a multiple of "
+            f"{network_divisor} and at least {2 * network_divisor}"
+        )
+    return tuple(int(n) for n in size)
+
+
+def train_patches(stream, validation, loss, network_settings, *, settings=None, **engine):
+    """Train on a `PatchStream` and return the network of the best epoch.
+
+    Parameters
+    ----------
+    stream : PatchStream
+    validation : FixedScans or None
+    loss : callable
+        (logits, targets) -> loss of each sample, or their mean.
+    network_settings : dict
+        For `build_segmenter`.
+    settings : dict, default=None
+        What else the training depends on, for its checkpoint.
+    **engine
+        For `train_network`.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        In evaluation mode, on the CPU.
+    history : list of dict
+    """
+    network, history = train_network(
+        lambda: Logits(build_segmenter(**network_settings)),
+        stream,
+        loss=loss,
+        score=validation,
+        settings={
+            **network_settings,
+            "patch_size": stream.patch_size,
+            "scans": len(stream),
+            **(settings or {}),
+        },
+        **engine,
+    )
+    return network.network, history

@@ -1,0 +1,161 @@
+"""Models as files: what is written comes back, what does not fit is refused, no pickles."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from imaging.segmentation import LesionSegmenter, ModelFileError, TissueSegmenter
+from imaging.segmentation.model_files import WEIGHTS, read_model
+from imaging.synthesis import LabelMapSource
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return LesionSegmenter(
+        channels=(4, 8, 8),
+        source=LabelMapSource(spacing_mm=8),
+        spacing_mm=8,
+        patch_size=16,
+        mirror=(0.5, 0.0, 0.0),
+        epochs=1,
+        steps_per_epoch=2,
+        validation_samples=0,
+        random_state=0,
+    ).fit()
+
+
+@pytest.fixture
+def path(segmenter, tmp_path):
+    return segmenter.save(
+        tmp_path / "model.safetensors", training_data="made here", scores={"dice": 0.5}
+    )
+
+
+@pytest.fixture
+def scan():
+    import nibabel as nib
+
+    rng = np.random.default_rng(0)
+    return nib.Nifti1Image(rng.random((20, 24, 20), np.float32), np.diag([-8, 8, 8, 1.0]))
+
+
+def _rewritten(path, change, tensors=None):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        card = json.loads(file.metadata()["model_card"])
+    card.update(change)
+    save_file(tensors or load_file(path), path, metadata={"model_card": json.dumps(card)})
+    return path
+
+
+def test_a_loaded_model_gives_the_same_probabilities(segmenter, path, scan):
+    loaded = LesionSegmenter.load(path)
+    expected = segmenter.predict_proba([scan])[0].get_fdata()
+    np.testing.assert_array_equal(loaded.predict_proba([scan])[0].get_fdata(), expected)
+    assert loaded.identity() == segmenter.identity()
+    assert loaded.get_params()["spacing_mm"] == 8 and loaded.mirror == (0.5, 0.0, 0.0)
+    half = segmenter.save(path.with_name("half.safetensors"), half=True)
+    assert half.stat().st_size < 0.7 * path.stat().st_size
+    near = LesionSegmenter.load(half).predict_proba([scan])[0].get_fdata()
+    np.testing.assert_allclose(near, expected, atol=5e-3)
+
+
+def test_the_card_says_what_it_is(segmenter, path):
+    card = LesionSegmenter.load(path, threshold=0.3).card_
+    assert card["classes"] == list(segmenter.classes_)
+    assert card["training_data"] == "made here" and card["scores"] == {"dice": 0.5}
+    assert card["spacing_mm"] == 8 and len(card["date"]) == 10 and card["version"]
+
+
+def test_tissues_load_where_the_classes_are_theirs(path, scan):
+    tissues = TissueSegmenter.load(path).predict([scan])[0]
+    assert set(np.unique(tissues.dataobj)) <= set(range(6))
+    _rewritten(path, {"classes": ["background", "grey matter", "lesion", "csf", "fat", "air"]})
+    with pytest.raises(ModelFileError, match="has the classes background, grey matter, lesion"):
+        TissueSegmenter.load(path)
+    with pytest.raises(ModelFileError, match="LesionSegmenter needs"):
+        LesionSegmenter.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format 99"),
+        ({"classes": ["background", "lesion"]}, "of shape"),
+        ({"channels": [4, 8, 16]}, "of shape"),
+        ({"channels": [4]}, "cannot be built"),
+        ({"architecture": "oracle"}, "cannot be built"),
+        ({"spacing_mm": -1}, "spacing_mm=-1"),
+        ({"spacing_mm": None}, "spacing_mm=None"),
+        ({"patch_size": [16, 16]}, "for 3 axes"),
+        ({"scores": None}, "missing or of the wrong type"),
+    ],
+)
+def test_cards_that_do_not_fit_are_refused(path, change, message):
+    with pytest.raises(ModelFileError, match=message):
+        LesionSegmenter.load(_rewritten(path, change))
+
+
+def test_weights_that_do_not_fit_are_refused(path):
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    _rewritten(path, {}, {k: v for k, v in tensors.items() if k != name})
+    with pytest.raises(ModelFileError, match=f"holds '{name}' of shape None"):
+        LesionSegmenter.load(path)
+    _rewritten(path, {}, {**tensors, name: torch.full_like(tensors[name], torch.nan)})
+    with pytest.raises(ModelFileError, match="not finite"):
+        LesionSegmenter.load(path)
+
+
+def test_other_files_are_refused_and_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    for name, content in (
+        ("pickle.safetensors", pickle.dumps(Trap())),
+        ("empty.safetensors", b""),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelFileError, match="no safetensors file"):
+            LesionSegmenter.load(tmp_path / name)
+    torch.save({"a": Trap()}, tmp_path / "torch.safetensors")
+    with pytest.raises(ModelFileError):
+        LesionSegmenter.load(tmp_path / "torch.safetensors")
+    assert not (tmp_path / "sprung").exists()
+    save_file({"a": torch.zeros(1)}, tmp_path / "bare.safetensors")
+    with pytest.raises(ModelFileError, match="no model card"):
+        LesionSegmenter.load(tmp_path / "bare.safetensors")
+    with pytest.raises(ModelFileError, match="no model at"):
+        LesionSegmenter.load(tmp_path / "nowhere.safetensors")
+
+
+def test_nothing_half_written_stays(segmenter, tmp_path, monkeypatch):
+    import safetensors.torch
+
+    def breaks(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        segmenter.save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ModelFileError, match=r"ends in \.safetensors"):
+        segmenter.save(tmp_path / "model.pt")
+
+
+def test_models_of_the_package_are_small_and_whole():
+    files = sorted(WEIGHTS.glob("*.safetensors"))
+    for file in files:
+        assert file.stat().st_size <= 10e6
+        network, card = read_model(file)
+        assert card["training_data"] and card["scores"] and not network.training
+    with pytest.raises(ModelFileError, match="no pretrained model 'huge'"):
+        LesionSegmenter.from_pretrained("huge")
+    with pytest.raises(ModelFileError, match="no pretrained model"):
+        LesionSegmenter.from_pretrained("../weights/synthetic")
