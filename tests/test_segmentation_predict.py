@@ -107,6 +107,23 @@ def test_windows_agree_with_the_whole_scan():
     assert np.abs(found[0] - whole).mean() < 0.02
 
 
+def test_air_around_a_head_is_background_whatever_the_network_says():
+    class Everywhere(_Bright):
+        def forward(self, image):
+            return super().forward(torch.full_like(image, 9.0))
+
+    scan, _ = _scan(np.diag([2.0, 2, 2, 1]))
+    wide = np.pad(scan.get_fdata(), 30)
+    segmenter = _fitted()
+    segmenter.network_ = Everywhere().eval()
+    (mask,) = segmenter.predict([nib.Nifti1Image(wide.astype(np.float32), scan.affine)])
+    found = np.asanyarray(mask.dataobj)
+    assert found[34:70, 30:66, 30:60].all() and not found[:25].any() and not found[..., 70:].any()
+    tissues = _fitted(TissueSegmenter, TISSUE_CLASSES)
+    (per_class,) = tissues.predict_proba([nib.Nifti1Image(wide.astype(np.float32), scan.affine)])
+    np.testing.assert_array_equal(per_class.get_fdata()[0, 0, 0], [1, 0, 0, 0, 0, 0])
+
+
 def test_sequences_of_one_patient_are_averaged_on_the_first():
     first, _ = _scan(np.diag([2.0, 2, 2, 1]))
     other, _ = _scan(np.diag([-2.0, 2, 2, 1]))

@@ -10,7 +10,7 @@ import torch
 from ..learning.device import private_torch_state
 from .training import Logits
 
-__all__ = ["apply_windows", "dropout_layers", "mirrored_axes"]
+__all__ = ["apply_windows", "dropout_layers", "head_box", "mirrored_axes"]
 
 _WINDOWS_AT_ONCE = 2
 
@@ -65,7 +65,9 @@ def apply_windows(
     def probabilities(windows):
         return torch.softmax(on_device(windows).float(), 1)[:, keep]
 
-    image = torch.from_numpy(np.ascontiguousarray(array))[None, None].to(device)
+    # Windows of nothing but air were never trained on: normalised, their noise looks like anything.
+    box = head_box(array)
+    image = torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].to(device)
     flips = [
         tuple(2 + a for a in chosen)
         for n in range(len(axes) + 1)
@@ -93,8 +95,14 @@ def apply_windows(
                     squares = squares + found.square()
                 count += 1
     mean = total / count
-    variance = (squares / count - mean.square()).clamp(min=0).cpu().numpy() if draws else None
-    return mean.cpu().numpy(), variance
+    whole = np.zeros((len(keep), *array.shape), np.float32)
+    whole[[k for k, number in enumerate(keep) if number == 0]] = 1  # air is background
+    whole[(slice(None), *box)] = mean.cpu().numpy()
+    if not draws:
+        return whole, None
+    variance = np.zeros_like(whole)
+    variance[(slice(None), *box)] = (squares / count - mean.square()).clamp(min=0).cpu().numpy()
+    return whole, variance
 
 
 def mirrored_axes(test_time_flips, mirror, spatial_dims):
@@ -114,6 +122,42 @@ def dropout_layers(network):
     """Those layers of a network that drop features."""
     kinds = (torch.nn.Dropout, torch.nn.Dropout2d, torch.nn.Dropout3d)
     return [m for m in network.modules() if isinstance(m, kinds) and m.p > 0]
+
+
+def head_box(array, margin=3):
+    """The part of a scan that holds the head: what is brighter than the mean, and a rim.
+
+    Parameters
+    ----------
+    array : ndarray of shape (*spatial)
+    margin : int
+        Voxels.
+
+    Returns
+    -------
+    tuple of slice
+        Everything where nothing is brighter than the mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scan = np.zeros((20, 20))
+    >>> scan[8:12, 5:15] = 1
+    >>> head_box(scan)
+    (slice(5, 15, None), slice(2, 18, None))
+    """
+    bright = array > array.mean()
+    box = []
+    for axis, count in enumerate(array.shape):
+        share = bright.mean(tuple(a for a in range(array.ndim) if a != axis))
+        # Single bright voxels of noise do not make a head.
+        filled = np.flatnonzero(share > min(0.005, share.max() / 2))
+        if len(filled) == 0:
+            box.append(slice(0, count))
+            continue
+        low, high = int(filled[0]) - margin, int(filled[-1]) + 1 + margin
+        box.append(slice(max(0, low), min(count, high)))
+    return tuple(box)
 
 
 @contextmanager
