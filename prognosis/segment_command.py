@@ -26,8 +26,7 @@ def add_segment(commands, epilog):
         description=(
             "Segment lesions on scans of any sequence. For each scan NAME.nii.gz writes "
             "NAME_lesion.nii.gz on its own voxels and NAME_lesion.png to check it by eye; "
-            "volumes.csv lists the volumes. The pretrained model learnt from synthetic scans; it "
-            "is for research, and every mask has to be looked at."
+            "volumes.csv lists the volumes. Every mask has to be looked at: for research only."
         ),
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,7 +39,7 @@ def add_segment(commands, epilog):
         "--model",
         default="synthetic-small",
         metavar="NAME|FILE",
-        help="a pretrained model, or a .safetensors file (default: synthetic-small)",
+        help="a .safetensors file that `LesionSegmenter.save` wrote, or a pretrained model by name",
     )
     add("--threshold", type=_share, metavar="P", help="probability of a lesion (default: 0.5)")
     add("--flips", action="store_true", help="average over mirrored copies: slower, steadier")

@@ -132,12 +132,15 @@ def pretrained_path(name):
     >>> pretrained_path("huge")
     Traceback (most recent call last):
         ...
-    imaging.segmentation.model_files.ModelFileError: no pretrained model 'huge'; choose among ...
+    imaging.segmentation.model_files.ModelFileError: no pretrained model 'huge' ...
     """
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
-        raise ModelFileError(f"no pretrained model {name!r}; choose among {known}")
+        known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
+        remedy = f"choose among {known}" if known else "none comes with this version"
+        raise ModelFileError(
+            f"no pretrained model {name!r}: {remedy}; or fit a segmenter, `save` it, and give the file"
+        )
     return path
 
 
