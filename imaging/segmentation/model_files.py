@@ -132,14 +132,14 @@ def pretrained_path(name):
     >>> pretrained_path("huge")
     Traceback (most recent call last):
         ...
-    imaging.segmentation.model_files.ModelFileError: no pretrained model 'huge' ...
+    imaging.segmentation.model_files.ModelFileError: no pretrained model 'huge': ...
     """
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
         remedy = f"choose among {known}" if known else "none comes with this version"
         raise ModelFileError(
-            f"no pretrained model {name!r}: {remedy}; or fit a segmenter, `save` it, and give the file"
+            f"no pretrained model {name!r}: {remedy}; or fit a segmenter, save it, and give its file"
         )
     return path
 
