@@ -139,7 +139,7 @@ def pretrained_path(name):
         known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
         remedy = f"choose among {known}" if known else "none comes with this version"
         raise ModelFileError(
-            f"no pretrained model {name!r}: {remedy}; or fit a segmenter, save it, and give its file"
+            f"no pretrained model {name!r}: {remedy}; or fit a segmenter, save it, give its file"
         )
     return path
 
