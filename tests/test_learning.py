@@ -165,6 +165,16 @@ def test_devices_and_precision_are_refused_or_resolved():
     assert not resolve_precision("float32", torch.device("cuda"))
 
 
+def test_networks_in_3d_stay_in_float32_on_processors(monkeypatch):
+    """bfloat16 kernels of 3-D convolutions give wrong values, see `resolve_precision`."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    cpu = torch.device("cpu")
+    for shape, wanted in (((32, 32), True), ((16, 16, 16), False)):
+        encoder = build_encoder("resnet10", shape)
+        assert resolve_precision("auto", cpu, encoder) is wanted
+        assert resolve_precision("bf16", cpu, encoder)
+
+
 def test_regression_loss_and_private_state_nest():
     outputs, targets = torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0])
     assert squared_error(outputs, targets).tolist() == [0.0, 4.0]

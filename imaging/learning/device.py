@@ -35,11 +35,21 @@ def resolve_device(device="auto"):
     return resolved
 
 
-def resolve_precision(precision, device):
+def resolve_precision(precision, device, network=None):
     """Whether to compute in bfloat16 where it is safe ("bf16") or in float32 throughout.
 
     "auto" takes bfloat16 on GPUs that have it and on processors with bfloat16 instructions, where
-    it was measured to be about twice as fast as float32 (`benchmarks/training_speed.py`).
+    it was measured to be about twice as fast as float32 (`benchmarks/training_speed.py`). On
+    processors, networks with 3-D convolutions stay in float32: PyTorch's bfloat16 kernels give
+    wrong values there where a strided convolution leaves one voxel along the last axis (PyTorch
+    issue 169688, open for version 2.13), as deep encoders of small volumes do.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bf16"}
+    device : torch.device
+    network : torch.nn.Module, default=None
+        What is going to be computed.
 
     Returns
     -------
@@ -49,6 +59,8 @@ def resolve_precision(precision, device):
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
+    if network is not None and any(isinstance(m, torch.nn.Conv3d) for m in network.modules()):
+        return False
     return device.type == "cpu" and any(
         getattr(torch.cpu, name, bool)()
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -126,8 +126,9 @@ def train_network(
             callbacks.append(("checkpoint", Checkpoint(checkpoint, known, generator)))
         if verbose:
             callbacks.append(("progress", _EpochBar(label)))
+        network = make_network()
         engine = _Engine(
-            make_network(),
+            network,
             criterion=_Criterion,
             criterion__loss=loss,
             optimizer=torch.optim.AdamW,
@@ -141,7 +142,7 @@ def train_network(
             validation=validation,
             augment=augment,
             generator=generator,
-            bf16=resolve_precision(precision, device),
+            bf16=resolve_precision(precision, device, network),
         )
         engine.fit(samples)
         network = engine.module_

@@ -63,7 +63,8 @@ architecture : str, default="unet-small"
         Average over mirrored copies of a scan: True for all axes that training mirrored (8 copies
         for three axes), or the axes.
     precision : {"auto", "float32", "bf16"}, default="auto"
-        Of training; masks are always made in float32.
+        Of training; masks are always made in float32. "auto" takes bfloat16 where the hardware has
+        it (3-D networks on GPUs only).
     device : str, default="auto"
         "auto" uses a GPU when there is one.
     n_threads : int, default=1

@@ -126,7 +126,8 @@ _BLOCKS = {
             CPU threads of one training. Fixed, so that results do not depend on `n_jobs`; run
             folds in parallel before you raise it.
         precision : {"auto", "float32", "bf16"}, default="auto"
-            "auto" trains in bfloat16 where the hardware has it; predictions are always float32.
+            "auto" trains in bfloat16 where the hardware has it (3-D networks on GPUs only);
+            predictions are always float32.
         device : str, default="auto"
             "auto" uses a GPU when there is one. A model fitted there unpickles anywhere.
         memory : None, str or joblib.Memory, default=None
