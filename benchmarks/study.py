@@ -33,6 +33,7 @@ from prognosis import (
     VolumeClassifier,
     compare,
     load_soop,
+    logistic_ladder,
     make_stroke_cohort,
 )
 from prognosis.evaluation.studies import build_study
@@ -55,7 +56,6 @@ class Cohort:
     regions: list  # most important first, chosen without the outcome
     planted: tuple = ()
     roi_size: int = 64
-    raw_size: int = 128
     groups: object = None
 
 
@@ -97,7 +97,6 @@ def soop_cohort(options):
         tabular=["nihss", "age"],
         atlas=atlas,
         regions=[load.atlas_.regions[place] for place in places],
-        raw_size=192,
         groups=MatchedGroups(
             5, ["lesion_ml", "nihss", "age"], record=options.out / "lock-box.json"
         ),
@@ -124,8 +123,10 @@ def series(cohort, options):
     )
     models, ladder = dict(study.models), ["lesion_ml", *cohort.tabular]
     models["boosting, tabular"] = boosting(ladder)
+    if cohort.atlas != "aal":
+        models |= other_tables(cohort, options, study, models)
 
-    raw = StitchedSliceClassifier(cohort.raw, mosaic_size=cohort.raw_size, **shared)
+    raw = StitchedSliceClassifier(cohort.raw, mosaic_size=128, **shared)
     mask = {"allow_empty": True, **shared}
     lesion = {"mosaic_size": cohort.roi_size, "atlas": cohort.atlas, **mask}
     first = cohort.regions[:HYBRID_REGIONS]
@@ -138,7 +139,11 @@ def series(cohort, options):
     for count in COUNTS:
         models[f"{count} regions"] = clone(roi).set_params(regions=cohort.regions[:count])
     models["hybrid: 8 regions + symbols"] = hybrid
-    models["8 regions + tabular branch"] = clone(roi).set_params(tabular=ladder)
+    beside = clone(roi).set_params(tabular=ladder)
+    models["8 regions + tabular branch"] = beside
+    models["the same, strongly regularised"] = clone(beside).set_params(
+        dropout=0.8, weight_decay=0.3
+    )
     if cohort.planted:
         others = [name for name in cohort.regions if name not in cohort.planted]
         models["hybrid without the planted regions"] = clone(hybrid).set_params(
@@ -172,6 +177,29 @@ def series(cohort, options):
             if name == study.baseline or re.search(options.models, name)
         }
     return models, study
+
+
+def other_tables(cohort, options, study, models):
+    """What else the table can give a conventional learner; adds its columns to the study's X."""
+    anatomy = build_study(
+        study.X,
+        study.y,
+        lesion="lesion",
+        tabular=cohort.tabular,
+        memory=options.memory,
+        n_jobs=options.n_jobs,
+        random_state=0,
+    )
+    study.X = anatomy.X.assign(log_lesion_ml=np.log1p(anatomy.X["lesion_ml"]))
+    rung = ["log_lesion_ml", *cohort.tabular]
+    averaged = (study.baseline, "regions + tabular", "boosting, tabular")
+    return {
+        "AAL regions + tabular": anatomy.models["regions + tabular"],
+        **logistic_ladder([rung], names=["log size and the rest"], random_state=0),
+        "ladder, regions and boosting averaged": VotingClassifier(
+            [(name, models[name]) for name in averaged], voting="soft"
+        ),
+    }
 
 
 def boosting(columns):

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from .atlases import load_atlas
 from .errors import AtlasError, ImageError
@@ -121,12 +121,13 @@ class RoiMosaic:
         """
         canonical = nib.as_closest_canonical(image)
         layout = self._layout(canonical)
-        canvas = np.zeros(layout.canvas, np.float32)
-        canvas[layout.pixels] = _gather(np.asanyarray(canonical.dataobj), layout)
-        if layout.down is None:
-            return canvas
+        values = _gather(np.asanyarray(canonical.dataobj), layout).astype(np.float32, copy=False)
         picture = np.zeros(layout.shape, np.float32)
-        picture[layout.place] = layout.down @ canvas @ layout.across.T
+        content = picture[layout.place]
+        if layout.shares is None:
+            content[layout.pixels] = values
+        else:
+            content[...] = (layout.shares @ values).reshape(content.shape)
         return picture
 
     def unpack(self, picture, grid):
@@ -143,9 +144,12 @@ class RoiMosaic:
         nibabel.Nifti1Image
             On the grid of `grid`, float32; voxels that are not shown are zero.
         """
-        return self._put_back(
-            picture, grid, lambda matrix: resizing_matrix(matrix.shape[0], matrix.shape[1])
-        )
+
+        def enlarge(content, layout):
+            down, across = map(resizing_matrix, content.shape, layout.canvas)
+            return (down @ content @ across.T)[layout.pixels]
+
+        return self._put_back(picture, grid, enlarge)
 
     def unpack_attribution(self, picture, grid):
         """Put an attribution back into a volume: each pixel's share goes to the voxels it averaged.
@@ -153,7 +157,9 @@ class RoiMosaic:
         The adjoint of `pack`: the gradient with respect to the picture becomes the gradient with
         respect to the volume. Parameters and result as `unpack`.
         """
-        return self._put_back(picture, grid, np.transpose)
+        return self._put_back(
+            picture, grid, lambda content, layout: layout.shares.T @ content.ravel()
+        )
 
     def coverage(self, grid):
         """The mask of voxels that are shown, as a uint8 image on the grid of `grid`."""
@@ -178,7 +184,7 @@ class RoiMosaic:
         grid = grid.image() if isinstance(grid, Grid) else grid
         return dict(zip(self.regions, self._layout(_canonical(grid)).cells, strict=True))
 
-    def _put_back(self, picture, grid, invert):
+    def _put_back(self, picture, grid, undo_shrinking):
         grid = grid.image() if isinstance(grid, Grid) else grid
         canonical = _canonical(grid)
         layout = self._layout(canonical)
@@ -188,10 +194,12 @@ class RoiMosaic:
                 f"{canonical.shape} volume has {layout.shape}; give a picture of the same mosaic"
             )
         content = np.asarray(picture, np.float32)[layout.place]
-        if layout.down is not None:
-            content = invert(layout.down) @ content @ invert(layout.across).T
+        if layout.shares is None:
+            values = content[layout.pixels]
+        else:
+            values = undo_shrinking(content, layout)
         volume = np.zeros(canonical.shape, np.float32)
-        volume[layout.voxels] = content[layout.pixels]
+        volume[layout.voxels] = values
         return restore_grid(nib.Nifti1Image(volume, canonical.affine), grid)
 
     def _layout(self, canonical):
@@ -201,15 +209,18 @@ class RoiMosaic:
 
 @dataclass(frozen=True)
 class _Layout:
-    """`canvas` at one pixel per voxel, where its content lies in the picture, and the resizing."""
+    """Which pixel of the canvas shows which voxel, and how the canvas becomes the picture.
+
+    `shares` (pixels of the content by voxels) averages the canvas, where it has to shrink: most of
+    it is zeros, so one sparse product takes the place of two with whole matrices.
+    """
 
     shape: tuple
     canvas: tuple
     pixels: tuple
     voxels: tuple
     place: tuple
-    down: np.ndarray | None
-    across: np.ndarray | None
+    shares: sparse.csr_array | None
     cells: tuple
     addresses: dict = field(default_factory=dict)
 
@@ -297,15 +308,15 @@ def _layout(mosaic, shape, affine):
     )
     canvas = (height, width)
     if mosaic.size is None:
-        place, scale, down, across = (slice(None), slice(None)), 1.0, None, None
-        picture, start = canvas, (0, 0)
+        picture, start, scale = canvas, (0, 0), 1.0
+        content, shares = canvas, None
     else:
         picture = mosaic.size
         scale = min(1.0, picture[0] / height, picture[1] / width)
         content = tuple(max(1, round(n * scale)) for n in canvas)
         start = tuple((whole - part) // 2 for whole, part in zip(picture, content, strict=True))
-        place = tuple(slice(a, a + n) for a, n in zip(start, content, strict=True))
-        down, across = (resizing_matrix(*pair) for pair in zip(canvas, content, strict=True))
+        shares = None if content == canvas else _shares(canvas, content, pixels)
+    place = tuple(slice(a, a + n) for a, n in zip(start, content, strict=True))
     in_picture = tuple(
         tuple(
             slice(start[axis] + round(scale * cell[axis]), start[axis] + round(scale * end))
@@ -313,7 +324,17 @@ def _layout(mosaic, shape, affine):
         )
         for cell in cells
     )
-    return _Layout(picture, canvas, pixels, voxels, place, down, across, in_picture)
+    return _Layout(picture, canvas, pixels, voxels, place, shares, in_picture)
+
+
+def _shares(canvas, content, pixels):
+    """What every voxel gives to every pixel when the canvas shrinks, sparse."""
+    down, across = (
+        sparse.csr_array(resizing_matrix(*pair)) for pair in zip(canvas, content, strict=True)
+    )
+    # all pixels of the canvas, then only those that show a voxel
+    everything = sparse.kron(down, across, format="csc")
+    return everything[:, np.ravel_multi_index(pixels, canvas)].tocsr()
 
 
 def _pieces(mask, axis, step):

@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from .decompression import decompressed
+from .decompression import voxels
 from .errors import ImageError
 from .files import replacing
 
@@ -26,6 +26,7 @@ __all__ = [
     "open_image",
     "read_mask",
     "read_picture",
+    "read_stored",
     "read_volume",
     "restore_grid",
     "same_grid",
@@ -164,6 +165,14 @@ def read_volume(source, *, allow_empty=False):
     >>> nib.aff2axcodes(read_volume(flipped).affine)
     ('R', 'A', 'S')
     """
+    image = read_stored(source, allow_empty=allow_empty)
+    return nib.Nifti1Image(
+        np.asanyarray(image.dataobj).astype(np.float32, copy=False), image.affine
+    )
+
+
+def read_stored(source, *, allow_empty=False):
+    """As `read_volume`, but whole numbers stay in the type of the file, which saves their copy."""
     image = open_image(source)
     name = _name(source)
     shape = image.shape
@@ -178,9 +187,10 @@ def read_volume(source, *, allow_empty=False):
         raise ImageError(f"{name} has an affine that cannot be inverted; repair its header")
     data = _voxels(image, name).reshape(shape)
     _check_values(data, name, allow_empty)
-    data = data.astype(np.float32, copy=False)
-    canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
-    return nib.Nifti1Image(np.asanyarray(canonical.dataobj), canonical.affine)
+    axes = nib.io_orientation(image.affine)
+    affine = image.affine @ nib.orientations.inv_ornt_aff(axes, shape)
+    dtype = data.dtype if data.dtype.itemsize < 8 else np.float32
+    return nib.Nifti1Image(nib.apply_orientation(data, axes).astype(dtype, copy=False), affine)
 
 
 def read_mask(source):
@@ -193,7 +203,7 @@ def read_mask(source):
     ImageError
         As `read_volume`; also if a voxel is negative, which no mask has.
     """
-    image = read_volume(source, allow_empty=True)
+    image = read_stored(source, allow_empty=True)
     data = np.asanyarray(image.dataobj)
     if data.min(initial=0) < 0:
         raise ImageError(
@@ -372,7 +382,7 @@ def _read_raster(path):
 
 def _voxels(image, name):
     try:
-        data = np.asanyarray(decompressed(image).dataobj)
+        data = np.asanyarray(voxels(image))
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise ImageError(
             f"{name} ends early or is corrupt ({_first_line(error)}); copy the file again"

@@ -8,6 +8,7 @@ import pytest
 
 from imaging import AtlasError, ImageError, RoiMosaic, load_atlas
 from imaging.atlases import Atlas
+from imaging.mosaics import resize_picture
 from imaging.roi_mosaics import LANGUAGE_REGIONS
 
 RNG = np.random.default_rng(0)
@@ -77,6 +78,21 @@ def test_attribution_is_the_adjoint_at_any_size(affine, size):
         shown = mosaic.coverage(image).get_fdata() > 0
         back = mosaic.unpack(picture, image).get_fdata()
         np.testing.assert_array_equal(back[shown], image.get_fdata()[shown])
+
+
+def test_a_shrunk_picture_is_the_area_average_of_the_whole_canvas():
+    image = load_atlas("aal").image
+    whole = RoiMosaic("aal", 5).pack(image)
+    mosaic = RoiMosaic("aal", 5, size=64)
+    shrunk = resize_picture(whole, (64, 64))
+    found = mosaic.pack(image)
+    np.testing.assert_allclose(found.sum(), shrunk.sum(), rtol=1e-5)
+    rows, columns = (np.flatnonzero(found.any(axis)) for axis in (1, 0))
+    inner = found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    rows, columns = (np.flatnonzero(shrunk.any(axis)) for axis in (1, 0))
+    np.testing.assert_allclose(
+        inner, shrunk[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], rtol=1e-5
+    )
 
 
 def test_orientation_on_disk_and_other_calls_do_not_matter():

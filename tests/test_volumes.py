@@ -51,6 +51,23 @@ def test_nan_and_infinite_voxels_are_counted(bad):
         imaging.read_volume(nib.Nifti1Image(data, np.eye(4)))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, np.float64])
+def test_compressed_files_hold_the_same_voxels_however_they_were_written(tmp_path, kind):
+    data = RNG.integers(0, 200, (6, 7, 8)).astype(kind)
+    image = nib.Nifti1Image(data, np.diag([-2, 2, 2, 1]))
+    image.header.set_slope_inter(0.5, 3)
+    path = imaging.write_image(image, tmp_path / "whole.nii.gz")
+    plain = gzip.decompress(path.read_bytes())
+    parts = gzip.compress(plain[:500]) + gzip.compress(plain[500:])
+    (tmp_path / "parts.nii.gz").write_bytes(parts)
+    (tmp_path / "longer.nii.gz").write_bytes(gzip.compress(plain + b"more"))
+    wanted = nib.as_closest_canonical(nib.load(path)).get_fdata()
+    for name in ("whole", "parts", "longer"):
+        found = imaging.read_volume(tmp_path / f"{name}.nii.gz")
+        np.testing.assert_allclose(found.get_fdata(), wanted, rtol=1e-6)
+        assert found.get_data_dtype() == np.float32
+
+
 def test_files_that_cannot_be_read_say_why(tmp_path):
     with pytest.raises(ImageError, match=r"no file at '.*nowhere.nii'; correct the path"):
         imaging.read_volume(tmp_path / "nowhere.nii")

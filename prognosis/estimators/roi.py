@@ -11,7 +11,7 @@ import joblib
 from imaging.caching import Identified, as_memory, cached_call
 from imaging.intensity import rescale_intensity
 from imaging.roi_mosaics import RoiMosaic
-from imaging.volumes import Grid, read_volume, to_grid
+from imaging.volumes import Grid, read_stored, read_volume, to_grid
 
 from .base import ImageClassifier, ImageRegressor
 from .branches import CanvasBranch, open_grid
@@ -144,7 +144,8 @@ class RoiSymbolRegressor(ImageRegressor, RoiSymbols):
 
 def _read_regions(source, identified, grid, allow_empty):
     """The regions of one scan as a picture in [0, 1], with the grid it had."""
-    volume = read_volume(source, allow_empty=allow_empty)
-    if grid is not None:
-        volume = to_grid(volume, grid)
+    if grid is None:
+        volume = read_stored(source, allow_empty=allow_empty)
+    else:
+        volume = to_grid(read_volume(source, allow_empty=allow_empty), grid)
     return rescale_intensity(identified.value.pack(volume)), Grid.of(volume)
