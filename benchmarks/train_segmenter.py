@@ -71,7 +71,7 @@ def segmenter(checkpoint=None, epochs=25, **changes):
         "mirror": (0.5, 0.0, 0.0),
         "epochs": epochs,
         "steps_per_epoch": 300,
-        "batch_size": 1,
+        "batch_size": 2,
         "lesion_weight": 4.0,
         "tversky": 1.0,
         "learning_rate": 2e-3,
@@ -128,11 +128,11 @@ def main():
     if options.export:
         scores = measured(model, options.count)
         print(scores)
-        steps = len(model.history_) * options.steps
+        patches = len(model.history_) * options.steps * model.batch_size
         model.save(
             options.export,
             training_data=(
-                f"synthetic scans only: {steps} patches of 14 SynthSeg label maps with lesion "
+                f"synthetic scans only: {patches} patches of 14 SynthSeg label maps with lesion "
                 f"masks of SOOP patients of {LEAST_ML:g} ml or more, intensity mixtures and "
                 "plausible protocols; 2 label maps and a tenth of the masks held out"
             ),
