@@ -1,4 +1,4 @@
-"""What several test files share: real data where it is, and awkward affines."""
+"""What several test files share: real data where it is, awkward affines, a tiny segmenter."""
 
 import os
 from pathlib import Path
@@ -46,3 +46,22 @@ AFFINES = {
 def affine(request):
     """An affine of each kind that scanners and converters write."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def segmenter():
+    """A lesion segmenter of a few weights, trained for two steps; not to be changed."""
+    from imaging.segmentation import LesionSegmenter
+    from imaging.synthesis import LabelMapSource
+
+    return LesionSegmenter(
+        channels=(4, 8, 8),
+        source=LabelMapSource(spacing_mm=8),
+        spacing_mm=8,
+        patch_size=16,
+        mirror=(0.5, 0.0, 0.0),
+        epochs=1,
+        steps_per_epoch=2,
+        validation_samples=0,
+        random_state=0,
+    ).fit()

@@ -5,23 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imaging.segmentation import LesionSegmenter
-from imaging.synthesis import LabelMapSource
 from prognosis.cli import main
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    segmenter = LesionSegmenter(
-        channels=(4, 8, 8),
-        source=LabelMapSource(spacing_mm=8),
-        spacing_mm=8,
-        patch_size=16,
-        epochs=1,
-        steps_per_epoch=2,
-        validation_samples=0,
-        random_state=0,
-    ).fit()
+def model(segmenter, tmp_path_factory):
     return str(segmenter.save(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
 
 

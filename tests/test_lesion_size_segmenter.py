@@ -12,23 +12,8 @@ from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
 
 from imaging.segmentation import LesionSegmenter
-from imaging.synthesis import LabelMapSource
 from prognosis import LesionSize, RoiSymbolClassifier
 from prognosis.errors import CohortError
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return LesionSegmenter(
-        channels=(4, 8, 8),
-        source=LabelMapSource(spacing_mm=8),
-        spacing_mm=8,
-        patch_size=16,
-        epochs=1,
-        steps_per_epoch=3,
-        validation_samples=0,
-        random_state=0,
-    ).fit()
 
 
 @pytest.fixture

@@ -10,22 +10,6 @@ from safetensors.torch import load_file, save_file
 
 from imaging.segmentation import LesionSegmenter, ModelFileError, TissueSegmenter
 from imaging.segmentation.model_files import WEIGHTS, read_model
-from imaging.synthesis import LabelMapSource
-
-
-@pytest.fixture(scope="module")
-def segmenter():
-    return LesionSegmenter(
-        channels=(4, 8, 8),
-        source=LabelMapSource(spacing_mm=8),
-        spacing_mm=8,
-        patch_size=16,
-        mirror=(0.5, 0.0, 0.0),
-        epochs=1,
-        steps_per_epoch=2,
-        validation_samples=0,
-        random_state=0,
-    ).fit()
 
 
 @pytest.fixture
