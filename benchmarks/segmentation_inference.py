@@ -1,4 +1,4 @@
-"""How long a whole head takes, how much memory, and what a model finds on real scans.
+"""How long a whole head takes, how much memory, and what a model finds, simulated and real.
 
 PROGNOSIS_DATA=... python benchmarks/segmentation_inference.py --model FILE --threads 2
 """
@@ -10,12 +10,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy.stats import spearmanr
 from train_segmenter import data_folder
 
+from imaging import voxel_volume_ml
 from imaging.metrics import dice
 from imaging.segmentation import LesionSegmenter, segmentation_chain
 from imaging.segmentation.pictures import save_overlay
 from imaging.synthesis import LabelMapSource, SyntheticScans
+from prognosis import make_stroke_cohort
 
 
 def whole_head():
@@ -48,6 +51,23 @@ def speed(name, threads):
         )
 
 
+def simulated(name, threads, count=30):
+    """SIMULATED patients of `make_stroke_cohort`: Dice and volume against the true masks."""
+    X, _ = make_stroke_cohort(count, random_state=3)
+    model = model_of(name, n_threads=threads)
+    found, truth = model.predict(list(X["t1w"])), list(X["lesion"])
+    scores = [dice(one, other) for one, other in zip(found, truth, strict=True)]
+    ml = [
+        [np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask) for mask in masks]
+        for masks in (found, truth)
+    ]
+    print(
+        f"{count} simulated T1w: mean Dice {np.mean(scores):.3f}, median {np.median(scores):.3f}; "
+        f"volume found against true, rank correlation {spearmanr(*ml).statistic:.2f}, "
+        f"medians {np.median(ml[0]):.0f} and {np.median(ml[1]):.0f} ml"
+    )
+
+
 def real(name, threads, out):
     """Dice on the two patients with multiple sclerosis, and a picture of a chronic stroke."""
     model = model_of(name, n_threads=threads)
@@ -61,6 +81,8 @@ def real(name, threads, out):
             print(f"{folder.name} {label}: Dice {dice(found, nib.load(truth)):.3f}")
     stroke = data_folder() / "arc" / "sub-M2265_T2w.nii.gz"
     (found,) = model.predict([stroke])
+    ml = np.count_nonzero(found.dataobj) * voxel_volume_ml(found)
+    print(f"{stroke.name}: {ml:.0f} ml (there is no mask to compare with: look at the picture)")
     save_overlay(stroke, found, Path(out) / "arc_T2w.png", title="ARC T2w")
 
 
@@ -71,6 +93,7 @@ def main():
     parser.add_argument("--out", default=".", help="folder for the picture")
     options = parser.parse_args()
     speed(options.model, options.threads)
+    simulated(options.model, options.threads)
     real(options.model, options.threads, options.out)
 
 
