@@ -28,6 +28,7 @@ from prognosis import load_soop
 
 SPACING_MM = 2
 PATCH = (96, 80)  # 192 x 160 mm: all of a section but the ends of the longest
+PATCHES = {"swinunetr-small": (96, 96)}  # its sides must be multiples of 32
 STEPS_PER_EPOCH = 50
 LEAST_LESION_VOXELS = 1000  # 1 ml: smaller ones are hardly seen at 2 mm
 LESION_SHARE = 0.6  # of training samples with a lesion, as in the real sections
@@ -127,7 +128,7 @@ def train(arm, train_sections, folder, steps, memory):
         spatial_dims=2,
         source=source,
         spacing_mm=SPACING_MM,
-        patch_size=PATCH,
+        patch_size=PATCHES.get(architecture, PATCH),
         mirror=(0.0, 0.5),
         epochs=max(2, steps // STEPS_PER_EPOCH),
         steps_per_epoch=STEPS_PER_EPOCH,

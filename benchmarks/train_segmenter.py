@@ -1,4 +1,4 @@
-"""Train the small general lesion segmenter that comes with the package, on synthetic scans only.
+"""Train a small general lesion segmenter on synthetic scans only.
 
 Label maps of 16 heads times lesion masks of SOOP patients; two heads and a tenth of the masks are
 held out. A training that was stopped goes on when the script is started again.
@@ -65,14 +65,13 @@ def segmenter(checkpoint=None, epochs=25, **changes):
         "source": training,
         "validation_source": validation,
         "validation_samples": 20,
-        "contrast": "physics",
         "spacing_mm": 2.0,
         "patch_size": (48, 64, 48),
-        "patches": 1,
+        "patches": 2,
         "mirror": (0.5, 0.0, 0.0),
         "epochs": epochs,
         "steps_per_epoch": 300,
-        "batch_size": 2,
+        "batch_size": 1,
         "lesion_weight": 2.0,
         "tversky": 0.5,
         "learning_rate": 2e-3,
@@ -133,7 +132,7 @@ def main():
     if options.export:
         scores = measured(model, options.count)
         print(scores)
-        patches = len(model.history_) * options.steps * model.batch_size
+        patches = len(model.history_) * options.steps * model.batch_size * model.patches
         model.save(
             options.export,
             training_data=(

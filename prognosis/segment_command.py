@@ -73,6 +73,11 @@ def _run(options):
     for scan in options.scans:  # a wrong path is told before an hour of work
         open_image(scan)
     segmenter = _model(options)
+    if not options.quiet and segmenter.card_["scores"]:
+        known = ", ".join(
+            f"{name} {value:.2f}" for name, value in segmenter.card_["scores"].items()
+        )
+        print(f"prognosis: this model's own scores: {known}", file=sys.stderr)
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, (scan, name) in enumerate(zip(options.scans, names, strict=True), start=1):

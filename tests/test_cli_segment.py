@@ -10,7 +10,9 @@ from prognosis.cli import main
 
 @pytest.fixture(scope="module")
 def model(segmenter, tmp_path_factory):
-    return str(segmenter.save(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+    return str(
+        segmenter.save(tmp_path_factory.mktemp("model") / "tiny.safetensors", scores={"dice": 0.5})
+    )
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def test_masks_table_and_pictures(model, scans, tmp_path, capsys):
         assert picture.width > 600 and np.asarray(picture).std() > 5
     captured = capsys.readouterr()
     assert "lesion_ml" in captured.out and "2 of 2" in captured.err
+    assert "this model's own scores: dice 0.50" in captured.err
 
 
 def test_wrong_input_is_refused_before_the_work(model, scans, tmp_path, capsys):
