@@ -111,16 +111,7 @@ def series(cohort, options):
         "n_seeds": options.seeds,
         "epochs": options.epochs,
     }
-    study = build_study(
-        cohort.X,
-        cohort.y,
-        lesion="lesion",
-        tabular=cohort.tabular,
-        atlas=cohort.atlas,
-        memory=options.memory,
-        n_jobs=options.n_jobs,
-        random_state=0,
-    )
+    study = conventional(cohort.X, cohort, options, cohort.atlas)
     models, ladder = dict(study.models), ["lesion_ml", *cohort.tabular]
     models["boosting, tabular"] = boosting(ladder)
     if cohort.atlas != "aal":
@@ -179,17 +170,23 @@ def series(cohort, options):
     return models, study
 
 
-def other_tables(cohort, options, study, models):
-    """What else the table can give a conventional learner; adds its columns to the study's X."""
-    anatomy = build_study(
-        study.X,
-        study.y,
+def conventional(X, cohort, options, atlas):
+    """Regressions on the table and on region loads of an atlas."""
+    return build_study(
+        X,
+        cohort.y,
         lesion="lesion",
         tabular=cohort.tabular,
+        atlas=atlas,
         memory=options.memory,
         n_jobs=options.n_jobs,
         random_state=0,
     )
+
+
+def other_tables(cohort, options, study, models):
+    """What else the table can give a conventional learner; adds its columns to the study's X."""
+    anatomy = conventional(study.X, cohort, options, "aal")
     study.X = anatomy.X.assign(log_lesion_ml=np.log1p(anatomy.X["lesion_ml"]))
     rung = ["log_lesion_ml", *cohort.tabular]
     averaged = (study.baseline, "regions + tabular", "boosting, tabular")

@@ -146,6 +146,6 @@ def _read_regions(source, identified, grid, allow_empty):
     """The regions of one scan as a picture in [0, 1], with the grid it had."""
     if grid is None:
         volume = read_stored(source, allow_empty=allow_empty)
-    else:
+    else:  # between voxels there are no whole numbers
         volume = to_grid(read_volume(source, allow_empty=allow_empty), grid)
     return rescale_intensity(identified.value.pack(volume)), Grid.of(volume)
