@@ -57,30 +57,31 @@ def sources():
     return training, validation
 
 
-def segmenter(checkpoint=None, epochs=25, **changes):
+def segmenter(checkpoint=None, epochs=42, **changes):
     """The untrained segmenter, as it was configured for the weights of the package."""
     training, validation = sources()
     settings = {
-        "channels": (16, 32, 64, 128, 256),
+        "learn_tissues": True,
         "source": training,
         "validation_source": validation,
-        "validation_samples": 20,
-        "spacing_mm": 2.0,
-        "patch_size": (48, 64, 48),
+        "validation_samples": 16,
+        "spacing_mm": 3.0,
+        "patch_size": (32, 48, 32),
         "patches": 2,
         "mirror": (0.5, 0.0, 0.0),
         "epochs": epochs,
-        "steps_per_epoch": 300,
+        "steps_per_epoch": 1000,
         "batch_size": 1,
-        "lesion_weight": 2.0,
+        "lesion_weight": 3.0,
         "tversky": 0.5,
+        "deep_supervision": True,
         "learning_rate": 2e-3,
         "weight_decay": 1e-4,
         "checkpoint": checkpoint,
         "random_state": 0,
         "verbose": 1,
     }
-    return LesionSegmenter("unet-small", **{**settings, **changes})
+    return LesionSegmenter("folded-small", **{**settings, **changes})
 
 
 def synthetic_validation(count, contrast, seed=1):
@@ -115,8 +116,9 @@ def measured(model, count):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER")
-    parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=42)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--take", action="store_true", help="train no more: take the best network so far"
     )
@@ -125,7 +127,12 @@ def main():
         "--count", type=int, default=60, help="synthetic heads of each kind to test"
     )
     options = parser.parse_args()
-    model = segmenter(options.checkpoint, options.epochs, steps_per_epoch=options.steps)
+    model = segmenter(
+        options.checkpoint,
+        options.epochs,
+        steps_per_epoch=options.steps,
+        n_threads=options.threads,
+    )
     model = model.take_checkpoint() if options.take else model.fit()
     for number, row in enumerate(model.history_, start=1):
         print(number, {key: round(float(value), 4) for key, value in row.items()})

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,52 @@ def test_batches_hold_every_sample_once_and_differ_by_one_at_most():
     assert torch.equal(
         torch.cat([b["tabular"] for b, _ in Batches(data, 16)]), data.inputs["tabular"]
     )
+
+
+class OnDemand:
+    """Samples that are made when they are needed; says which, and what was handed over."""
+
+    def __init__(self, count, fails_at=None):
+        self.count = count
+        self.fails_at = fails_at
+        self.made, self.handed_over = [], []
+
+    def __len__(self):
+        return self.count
+
+    def at_batch(self, batch):
+        self.handed_over.append(batch)
+
+    def take(self, rows):
+        self.made.append(rows.tolist())
+        if len(self.made) == self.fails_at:
+            raise OSError("the disk is gone")
+        return Samples({"image": rows.float()[:, None]}, rows, torch.ones(len(rows)))
+
+
+def test_samples_made_on_demand_come_in_order_and_are_made_ahead():
+    data = OnDemand(12)
+    found = []
+    for _, targets in Batches(data, 2):
+        found.append(targets.tolist())
+        assert data.handed_over == list(range(len(found)))
+        assert len(data.made) <= len(found) + 3  # no more than three ahead
+    assert found == data.made == [[i, i + 1] for i in range(0, 12, 2)]
+
+
+def test_an_error_while_samples_are_made_reaches_the_training_and_the_maker_stops():
+    data, found = OnDemand(100, fails_at=3), []
+    with pytest.raises(OSError, match="the disk is gone"):
+        for _, targets in Batches(data, 1):
+            found.append(targets.item())
+    assert found == [0, 1]
+    left = OnDemand(100)
+    iterator = iter(Batches(left, 1))
+    next(iterator)
+    iterator.close()
+    count = len(left.made)
+    assert count <= 4
+    assert not [t for t in threading.enumerate() if "ThreadPoolExecutor" in t.name]
 
 
 def test_augmentation_moves_all_tiles_alike_and_never_mirrors_unless_asked():

@@ -9,6 +9,7 @@ from imaging import ImageError
 from imaging.nets import SEGMENTERS
 from imaging.nets.mdunet import LARGE_KERNEL, AttentionStage, LargeKernelAttention
 from imaging.nets.segmenters import build_segmenter
+from imaging.nets.unet import Folded
 
 TINY = {"unet": (4, 6, 8), "mde": (4, 6, 8), "mded": (4, 6, 8), "dynunet": (4, 6, 8)}
 
@@ -124,6 +125,23 @@ def test_large_kernel_sees_23_voxels(spatial_dims):
     # Every voxel inside counts, none is skipped by the dilation.
     (gradient,) = torch.autograd.grad(attention.gate(image)[(0, 0, *(16,) * spatial_dims)], image)
     assert (gradient[0].abs().sum(0) > 0).sum() == 23**spatial_dims
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_folding_loses_no_voxel_and_moves_none(spatial_dims):
+    image = torch.randn(2, 3, *(4, 6, 2)[:spatial_dims])
+    assert torch.equal(Folded(torch.nn.Identity(), spatial_dims)(image), image)
+    first = Folded(lambda folded: folded[:, : 2**spatial_dims], spatial_dims)
+    assert torch.equal(first(image), image[:, :1])  # the channels of one class lie together
+
+
+def test_folded_network_is_supervised_below_full_resolution():
+    network = build_segmenter("folded", 3, channels=(4, 6, 8), deep_supervision=True)
+    stages = network(torch.randn(1, 1, 16, 8, 8))
+    assert [(s.shape[1], s.shape[2]) for s in stages] == [(3, 4), (3, 8), (3, 16)]
+    sum(s.square().mean() for s in stages).backward()
+    assert all(p.grad is not None for p in network.parameters())
+    assert network.divisor == 8
 
 
 def test_stage_sees_what_its_convolutions_add_up_to():

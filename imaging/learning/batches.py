@@ -1,14 +1,20 @@
 """Samples in memory and the batches drawn from them.
 
 Images of a cohort fit into memory once they are mosaics or small volumes, so batches are slices of
-tensors; no worker processes, no collation.
+tensors; no worker processes, no collation. Samples that are made as they are needed are made in a
+second thread, while the network learns from those before.
 """
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
 __all__ = ["Batches", "Samples"]
+
+_AHEAD = 3  # batches that are made before they are asked for
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,9 @@ class Batches:
     Parameters
     ----------
     samples : Samples
+        Or anything with a length and `take`. Where it has `at_batch`, it makes samples as they are
+        needed: `take` is called ahead, by a thread of its own, and `at_batch` with the number of
+        a batch, from 0, when that batch is handed over.
     batch_size : int
     generator : torch.Generator, default=None
         Source of the order; None keeps the order.
@@ -62,13 +71,27 @@ class Batches:
         order = torch.arange(count)
         if self.generator is not None and count > self.batch_size:
             order = torch.randperm(count, generator=self.generator)
-        for rows in _even_split(order, self.batch_size):
-            batch = self.samples.take(rows)
+        splits = _even_split(order, self.batch_size)
+        on_demand = hasattr(self.samples, "at_batch")
+        for batch in self._made_ahead(splits) if on_demand else map(self.samples.take, splits):
             inputs = {name: values.to(self.device) for name, values in batch.inputs.items()}
             if self.augment is not None and "image" in inputs:
                 inputs["image"] = self.augment(inputs["image"], self.generator)
             inputs["weight"] = batch.weights.to(self.device)
             yield inputs, batch.targets.to(self.device)
+
+    def _made_ahead(self, splits):
+        maker = ThreadPoolExecutor(1)
+        rest, waiting = iter(splits), deque()
+        try:
+            for number in range(len(splits)):
+                missing = _AHEAD + 1 - len(waiting)
+                waiting += [maker.submit(self.samples.take, r) for r in islice(rest, missing)]
+                batch = waiting.popleft().result()
+                self.samples.at_batch(number)
+                yield batch
+        finally:
+            maker.shutdown(cancel_futures=True)
 
 
 def _even_split(order, batch_size):

@@ -9,10 +9,12 @@ SEGMENTERS = (
     "mded",
     "dynunet",
     "swinunetr",
+    "folded",
     "unet-small",
     "mde-small",
     "mded-small",
     "dynunet-small",
     "swinunetr-small",
+    "folded-small",
 )
 """Segmentation networks by name, see `imaging.nets.segmenters.build_segmenter`."""

@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import ImageError
 from . import SEGMENTERS
 from .mdunet import build_mdunet
-from .unet import build_dynunet, build_swinunetr, build_unet
+from .unet import build_dynunet, build_folded, build_swinunetr, build_unet
 
 __all__ = ["SegmentationNet", "build_segmenter"]
 
@@ -23,11 +23,13 @@ _BUILDERS = {
     "mded": (build_mdunet, {"attention_decoder": True}, _PUBLISHED),
     "dynunet": (build_dynunet, {}, _PUBLISHED),
     "swinunetr": (build_swinunetr, {}, (48, 96, 192, 384, 768)),
+    "folded": (build_folded, {}, _PUBLISHED[:-1]),
     "unet-small": (build_unet, {}, _SMALL),
     "mde-small": (build_mdunet, {}, _SMALL),
     "mded-small": (build_mdunet, {"attention_decoder": True}, _SMALL),
     "dynunet-small": (build_dynunet, {}, _SMALL),
     "swinunetr-small": (build_swinunetr, {}, (12, 24, 48, 96, 192)),
+    "folded-small": (build_folded, {}, (16, 32, 64, 128)),
 }
 
 
@@ -141,8 +143,9 @@ def build_segmenter(
     architecture : str
         "unet": MONAI's U-Net as in SynthStroke (18.6 M parameters); "mde": attention with a
         kernel of 23 voxels in the encoder (28.50 M); "mded": in the decoder, too (24.29 M);
-        "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M). With
-        "-small" appended: the same at a size that trains on two CPU cores.
+        "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M);
+        "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends.
+        With "-small" appended: the same at a size that trains on two CPU cores.
     n_classes : int
         With the background.
     in_channels : int, default=1

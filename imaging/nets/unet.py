@@ -8,7 +8,7 @@ import importlib.util
 
 from torch import nn
 
-__all__ = ["Ladder", "build_dynunet", "build_swinunetr", "build_unet"]
+__all__ = ["Folded", "Ladder", "build_dynunet", "build_folded", "build_swinunetr", "build_unet"]
 
 
 class Ladder(nn.Module):
@@ -39,6 +39,35 @@ class Ladder(nn.Module):
         for stage in self.decoder:
             image = stage(image, skips.pop())
         return self.output(image)
+
+
+class Folded(nn.Module):
+    """A network at half the resolution, between whole images and whole logits.
+
+    Each block of 2 x 2 (x 2) voxels becomes channels of one voxel, so that nothing is lost, and the
+    network's output channels become the voxels of a block again.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        From ``2**spatial_dims`` times the channels of an image to as many times the classes.
+    spatial_dims : int
+
+    References
+    ----------
+    Shi et al. 2016, Efficient sub-pixel convolutional neural network, CVPR, arXiv 1609.05158.
+    """
+
+    def __init__(self, body, spatial_dims):
+        super().__init__()
+        self.body = body
+        self.spatial_dims = spatial_dims
+
+    def forward(self, image):
+        from monai.networks.utils import pixelshuffle, pixelunshuffle
+
+        folded = pixelunshuffle(image, self.spatial_dims, 2)
+        return pixelshuffle(self.body(folded), self.spatial_dims, 2)
 
 
 def build_unet(n_classes, in_channels, spatial_dims, channels, dropout):
@@ -107,6 +136,21 @@ def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
     )
     stages = [(f"decoder.{i}", channels[-2 - i]) for i in range(n_steps - 1)]
     return body, stages, 2**n_steps
+
+
+def build_folded(n_classes, in_channels, spatial_dims, channels, dropout):
+    """A DynUNet at half the resolution, between sub-pixel layers (`Folded`).
+
+    On a processor most of the time of a small U-Net goes into its few channels at full resolution;
+    without them it can be several times as large in the same time.
+    """
+    block = 2**spatial_dims
+    body, stages, divisor = build_dynunet(
+        block * n_classes, block * in_channels, spatial_dims, channels, dropout
+    )
+    stages = [(f"body.{name}", width) for name, width in stages]
+    stages.append((f"body.decoder.{len(channels) - 2}", channels[0]))
+    return Folded(body, spatial_dims), stages, 2 * divisor
 
 
 def build_swinunetr(n_classes, in_channels, spatial_dims, channels, dropout):

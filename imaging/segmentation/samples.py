@@ -95,7 +95,7 @@ class PatchStream:
         self.lesion_class = lesion_class
         self.seed = seed
         self.epoch = 0
-        self.taken = 0  # batches of this epoch
+        self.batch = 0
 
     def __len__(self):
         return self.length
@@ -103,16 +103,19 @@ class PatchStream:
     def at_epoch(self, epoch):
         """Go to an epoch, the first being 0."""
         self.epoch = epoch
-        self.taken = 0
+        self.batch = 0
+
+    def at_batch(self, batch):
+        """Go to a batch of the epoch, the first being 0."""
+        self.batch = batch
 
     @property
     def step(self):
-        """Batches that were taken before the latest one, since the first epoch."""
-        return self.epoch * -(-self.length // self.batch_size) + self.taken - 1
+        """Batches before the present one, since the first epoch."""
+        return self.epoch * -(-self.length // self.batch_size) + self.batch
 
     def take(self, rows):
         """The patches of the heads at `rows`, `Samples`."""
-        self.taken += 1
         images, targets = [], []
         for row in rows.tolist():
             draws = Draws(sample_seed(sample_seed(self.seed, self.epoch), row))
