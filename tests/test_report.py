@@ -37,7 +37,7 @@ def cohort():
     return X, mrs
 
 
-def run(cohort, *, simulated=True, models=None, outcome=None):
+def run(cohort, *, simulated=True, models=None, outcome=None, cv="4x2"):
     X, mrs = cohort
     X = X.copy()
     X.attrs["cohort"] = {
@@ -51,7 +51,7 @@ def run(cohort, *, simulated=True, models=None, outcome=None):
         outcome = (mrs > mrs.median()).map({True: "poor", False: "good"}).rename("outcome")
     if models is None:
         models = logistic_ladder([["lesion_ml"], NUMERIC])
-    return compare(models, X, outcome, cv="4x2", random_state=0)
+    return compare(models, X, outcome, cv=cv, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +303,13 @@ class TestBrowser:
         _, complaints, asked = browse(path)
         assert any("broken" in line for line in complaints)
         assert any("example.org" in line for line in asked)
+
+
+def test_one_split_is_called_one_and_shows_no_empty_panel(cohort):
+    rows = np.arange(150)
+    found = run(cohort, cv=[(rows[:100], rows[100:])])
+    page = render_report(found)
+    assert "one split (50 patients tested)" in page and "1 folds" not in page
+    assert "Fold by fold" not in page
+    assert "Difference in AUC</text>" in page and "Difference in accuracy</text>" not in page
+    assert "one split (50 patients tested)" in str(found)

@@ -37,8 +37,9 @@ def forest_figure(comparison):
     table, baseline = comparison.table, comparison.baseline
     tested = list(comparison.tested)
     panels = [(score, False) for score in tested]
-    if len(comparison.models) > 1:
-        panels += [(score, True) for score in tested]
+    # A single fold has no spread, so that differences which are tested over folds are unknown.
+    known = [s for s in tested if table[f"{s}_difference"].notna().any()]
+    panels += [(score, True) for score in known]
     row, top, names = 42, 44, 214
     bottom = top + row * len(table)
     spoken = "; ".join(

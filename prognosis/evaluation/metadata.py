@@ -31,7 +31,7 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
     dict
         JSON-ready but for what a cohort puts into ``X.attrs["cohort"]``: ``date`` (UTC),
         ``versions``, ``random_state``, ``cv``, ``n_folds``, ``n_repeats``, ``n_patients``,
-        ``outcome``, ``class_counts``, ``n_groups``, ``cohort``, ``models``.
+        ``n_tested``, ``outcome``, ``class_counts``, ``n_groups``, ``cohort``, ``models``.
 
     Examples
     --------
@@ -51,6 +51,7 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
         "n_folds": max(split.fold for split in splits),
         "n_repeats": max(split.repeat for split in splits),
         "n_patients": len(X),
+        "n_tested": len({row for split in splits for row in split.test}),
         "outcome": str(y.name if y.name is not None else "outcome"),
         "class_counts": classes and {str(label): int((y == label).sum()) for label in classes},
         "n_groups": None if groups is None else len(set(groups)),

@@ -168,7 +168,8 @@ def _figures(comparison):
     """Figures by name, None where they do not apply."""
     table = comparison.table
     drawn = {"forest": figures.forest_figure(comparison)}
-    if len(comparison.models) > 1:
+    several_folds = comparison.metadata["n_folds"] * comparison.metadata["n_repeats"] > 1
+    if len(comparison.models) > 1 and several_folds:
         drawn["folds"] = figures.fold_figure(comparison)
     if comparison.classes is None:
         drawn["observed"] = figures.observed_figure(comparison)
@@ -184,10 +185,10 @@ def _figures(comparison):
 
 
 def _fold_rows(comparison):
-    """Scores of every fold, or nothing where there are too many to read."""
+    """Scores of every fold, or nothing where there are too many to read, or one only."""
     keys = ["repeat", "fold"]
     wide = comparison.folds.pivot(index=keys, columns="model", values=list(comparison.tested))
-    if len(wide) > MOST_FOLDS:
+    if not 1 < len(wide) <= MOST_FOLDS:
         return []
     order = [(score, name) for name in comparison.models for score in comparison.tested]
     return [

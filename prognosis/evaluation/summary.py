@@ -174,6 +174,8 @@ def as_text(comparison):
 
 def describe_cv(about):
     """The folds in words, from `Comparison.metadata`."""
+    if about["n_folds"] == 1:
+        return f"one split ({about['n_tested']} patients tested)"
     times = {1: "", 2: ", drawn twice"}
     return f"{about['n_folds']} folds" + times.get(
         about["n_repeats"], f", drawn {about['n_repeats']} times"
