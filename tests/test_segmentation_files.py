@@ -143,3 +143,36 @@ def test_models_of_the_package_are_small_and_whole():
         LesionSegmenter.from_pretrained("huge")
     with pytest.raises(ModelFileError, match="no pretrained model"):
         LesionSegmenter.from_pretrained("../weights/synthetic")
+
+
+def test_training_goes_on_from_a_model_and_survives_cloning(segmenter, path):
+    from sklearn.base import clone
+
+    loaded = LesionSegmenter.load(path, epochs=1, steps_per_epoch=1, validation_samples=0)
+    before = load_file(path)
+    for model in (loaded, clone(loaded)):
+        model.set_params(learning_rate=1e-9, weight_decay=0.0, random_state=3).fit()
+        for name, tensor in model.network_.state_dict().items():
+            torch.testing.assert_close(tensor, before[name].float(), atol=1e-6, rtol=0)
+    anew = clone(loaded).set_params(initial_weights=None).fit()
+    gap = [(anew.network_.state_dict()[n] - t).abs().max() for n, t in before.items() if t.ndim > 1]
+    assert min(gap) > 1e-3
+
+
+def test_other_classes_begin_anew_and_another_network_is_refused(path, scan):
+    from nibabel import Nifti1Image
+
+    mask = Nifti1Image((np.asanyarray(scan.dataobj) > 0.9).astype(np.uint8), scan.affine)
+    settings = {"epochs": 1, "steps_per_epoch": 1, "learning_rate": 1e-9, "weight_decay": 0.0}
+    model = LesionSegmenter.load(path, augment=False, **settings).fit([scan], [mask])
+    known = load_file(path)
+    found = model.network_.state_dict()
+    same = {name for name, tensor in found.items() if tensor.shape == known[name].shape}
+    assert len(model.classes_) == 2 and 0 < len(same) < len(found)
+    for name in same:
+        torch.testing.assert_close(found[name], known[name].float(), atol=1e-6, rtol=0)
+    for change in ({"channels": (4, 8, 16)}, {"architecture": "dynunet-small"}):
+        with pytest.raises(ModelFileError, match=next(iter(change))):
+            LesionSegmenter.load(path, **change).fit()
+    with pytest.raises(ModelFileError, match="no pretrained model 'huge'"):
+        LesionSegmenter(initial_weights="huge", spacing_mm=8, patch_size=16).fit()

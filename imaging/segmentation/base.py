@@ -25,6 +25,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         architecture="unet-small",
         *,
         channels=None,
+        initial_weights=None,
         spatial_dims=3,
         source=None,
         validation_source=None,
@@ -60,6 +61,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
     ):
         self.architecture = architecture
         self.channels = channels
+        self.initial_weights = initial_weights
         self.spatial_dims = spatial_dims
         self.source = source
         self.validation_source = validation_source
@@ -115,6 +117,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
             If a scan or mask cannot be used: the message names its place in `X`.
         ValueError
             If a parameter is out of its range, or `X` and `y` do not go together.
+        ModelFileError
+            If `initial_weights` is no trained model, or one of another network.
         CheckpointError
             If `checkpoint` holds another training.
         """

@@ -79,6 +79,7 @@ class LesionSegmenter(BaseSegmenter):
         learn_tissues=True,
         threshold=0.5,
         channels=None,
+        initial_weights=None,
         spatial_dims=3,
         source=None,
         validation_source=None,

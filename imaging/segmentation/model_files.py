@@ -12,7 +12,14 @@ import torch
 from ..errors import ImagingError
 from ..files import replacing
 
-__all__ = ["WEIGHTS", "ModelFileError", "pretrained_path", "read_model", "write_model"]
+__all__ = [
+    "WEIGHTS",
+    "ModelFileError",
+    "begin_with",
+    "pretrained_path",
+    "read_model",
+    "write_model",
+]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 FORMAT = 1
@@ -122,6 +129,41 @@ def read_model(path):
             raise ModelFileError(f"{str(path)!r} holds values in {name!r} that are not finite")
     network.load_state_dict(weights)
     return network.eval(), card
+
+
+def begin_with(network, model, settings):
+    """Give a new network the weights of a trained one, but for layers of another shape.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From `build_segmenter`; changed in place.
+    model : str or path
+        Name of a model of the package, or a file ending in .safetensors.
+    settings : dict
+        That `network` was built with.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such model, or its network is another one.
+    """
+    path = Path(model) if str(model).endswith(".safetensors") else pretrained_path(str(model))
+    known, card = read_model(path)
+    channels = None if card["channels"] is None else tuple(card["channels"])
+    for name, value in {**card, "channels": channels}.items():
+        if name in ("architecture", "channels", "spatial_dims") and settings[name] != value:
+            raise ModelFileError(
+                f"initial_weights={str(model)!r} has {name}={value!r} and this segmenter "
+                f"{settings[name]!r}; give it the same"
+            )
+    fresh = network.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in known.state_dict().items()
+        if name in fresh and fresh[name].shape == tensor.shape
+    }
+    network.load_state_dict({**fresh, **fitting})
 
 
 def pretrained_path(name):

@@ -8,6 +8,10 @@ architecture : str, default="unet-small"
         appended, at a size that trains on a processor. See `build_segmenter`.
     channels : tuple of int, default=None
         Of every level of the network; None takes the architecture's.
+    initial_weights : str or path, default=None
+        A trained model, by name or file, whose weights the training begins with instead of random
+        ones; layers of another shape (other classes) begin anew. `load` and `from_pretrained` fill
+        it in, so that `fit` goes on learning from there, in cross-validation too.
     spatial_dims : {3, 2}, default=3
         2 segments pictures: NIfTI files of one slice, arrays, PNG files.
     source : LabelMapSource or other Step, default=None

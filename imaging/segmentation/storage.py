@@ -41,7 +41,8 @@ class StoredModel:
         ----------
         path : path
         **parameters
-            Of the segmenter, such as ``test_time_flips=True``.
+            Of the segmenter, such as ``test_time_flips=True``. To train it further, set those of a
+            training, such as ``epochs=20``, and call `fit`.
 
         Raises
         ------
@@ -61,6 +62,7 @@ class StoredModel:
         stored["channels"] = None if card["channels"] is None else tuple(card["channels"])
         stored["patch_size"] = tuple(card["patch_size"])
         stored["mirror"] = card["mirror"] if np.ndim(card["mirror"]) == 0 else tuple(card["mirror"])
+        stored["initial_weights"] = str(path)
         segmenter = cls(**{**stored, **parameters})
         segmenter.network_, segmenter.card_ = network, card
         segmenter.classes_ = tuple(card["classes"])

@@ -93,7 +93,9 @@ def window_for(network_divisor, patch_size, spatial_dims):
     return tuple(int(n) for n in size)
 
 
-def train_patches(stream, validation, loss, network_settings, *, settings=None, **engine):
+def train_patches(
+    stream, validation, loss, network_settings, *, begin=None, settings=None, **engine
+):
     """Train on a `PatchStream` and return the network of the best epoch.
 
     Parameters
@@ -104,6 +106,8 @@ def train_patches(stream, validation, loss, network_settings, *, settings=None, 
         (logits, targets) -> loss of each sample, or their mean.
     network_settings : dict
         For `build_segmenter`.
+    begin : callable, default=None
+        Changes the new network before it is trained.
     settings : dict, default=None
         What else the training depends on, for its checkpoint.
     **engine
@@ -115,8 +119,15 @@ def train_patches(stream, validation, loss, network_settings, *, settings=None, 
         In evaluation mode, on the CPU.
     history : list of dict
     """
+
+    def new():
+        network = build_segmenter(**network_settings)
+        if begin is not None:
+            begin(network)
+        return Logits(network)
+
     network, history = train_network(
-        lambda: Logits(build_segmenter(**network_settings)),
+        new,
         stream,
         loss=loss,
         score=validation,
