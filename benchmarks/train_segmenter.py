@@ -61,7 +61,6 @@ def segmenter(checkpoint=None, epochs=42, **changes):
     """The untrained segmenter, as it was configured for the weights of the package."""
     training, validation = sources()
     settings = {
-        "learn_tissues": True,
         "source": training,
         "validation_source": validation,
         "validation_samples": 16,

@@ -135,6 +135,7 @@ def test_nothing_half_written_stays(segmenter, tmp_path, monkeypatch):
 
 def test_models_of_the_package_are_small_and_whole():
     files = sorted(WEIGHTS.glob("*.safetensors"))
+    assert [file.stem for file in files] == ["synthetic-small"]
     for file in files:
         assert file.stat().st_size <= 10e6
         network, card = read_model(file)
@@ -143,6 +144,42 @@ def test_models_of_the_package_are_small_and_whole():
         LesionSegmenter.from_pretrained("huge")
     with pytest.raises(ModelFileError, match="no pretrained model"):
         LesionSegmenter.from_pretrained("../weights/synthetic")
+
+
+def test_the_shipped_model_sees_a_planted_lesion_and_less_without_it():
+    """Template heads, which are not in its training, with and without the same large lesion."""
+    from nibabel import Nifti1Image
+
+    from imaging.segmentation import segmentation_chain
+    from imaging.synthesis import LabelMapSource
+
+    ball = np.indices((40, 40, 40)) - 19.5
+    mask = ((ball**2).sum(0) < 15**2).astype(np.uint8)  # radius 30 mm
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[:3, 3] = (-74, -54, -19)
+    model = LesionSegmenter.from_pretrained("synthetic-small")
+    inside = []
+    for seed in range(4):
+        found = []
+        for probability in (1.0, 0.0):
+            source = LabelMapSource(
+                lesions=[Nifti1Image(mask, affine)],
+                lesion_probability=probability,
+                most_lesions=1,
+                spacing_mm=2,
+            )
+            chain = segmentation_chain(source, spacing_mm=2.0, classes="lesion")
+            scene, _ = chain.sample({}, seed)
+            if probability:
+                target = scene["target"][0].numpy() > 0
+            (one,) = model.predict_proba(
+                [Nifti1Image(scene["image"][0].numpy(), np.diag([2.0, 2, 2, 1]))]
+            )
+            found.append(np.asarray(one.dataobj)[target].mean())
+        inside.append(found)
+    with_lesion, without = np.mean(inside, 0)
+    assert target.sum() > 3000
+    assert with_lesion > 0.4 and with_lesion > without + 0.2
 
 
 def test_training_goes_on_from_a_model_and_survives_cloning(segmenter, path):
