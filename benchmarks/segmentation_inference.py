@@ -69,7 +69,7 @@ def simulated(name, threads, count=30):
 
 
 def real(name, threads, out):
-    """Dice on the two patients with multiple sclerosis, and a picture of a chronic stroke."""
+    """Multiple sclerosis (Dice), healthy heads (false ml), and a picture of a chronic stroke."""
     model = model_of(name, n_threads=threads)
     for folder in sorted((data_folder() / "open_ms").glob("patient*")):
         files = sorted(folder.glob("*.nii.gz"))
@@ -79,6 +79,10 @@ def real(name, threads, out):
             (found,) = model.predict([scan])
             label = "all together" if isinstance(scan, list) else scan.name
             print(f"{folder.name} {label}: Dice {dice(found, nib.load(truth)):.3f}")
+    for healthy in sorted((data_folder() / "scans").glob("*.nii.gz")):
+        (found,) = model.predict([healthy])
+        ml = np.count_nonzero(found.dataobj) * voxel_volume_ml(found)
+        print(f"{healthy.name}, healthy: {ml:.0f} ml of false alarms")
     stroke = data_folder() / "arc" / "sub-M2265_T2w.nii.gz"
     (found,) = model.predict([stroke])
     ml = np.count_nonzero(found.dataobj) * voxel_volume_ml(found)
