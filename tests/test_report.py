@@ -311,5 +311,5 @@ def test_one_split_is_called_one_and_shows_no_empty_panel(cohort):
     page = render_report(found)
     assert "one split (50 patients tested)" in page and "1 folds" not in page
     assert "Fold by fold" not in page
-    assert "Difference in AUC</text>" in page and "Difference in accuracy</text>" not in page
+    assert "Δ AUC</text>" in page and "Δ Accuracy</text>" not in page
     assert "one split (50 patients tested)" in str(found)

@@ -66,9 +66,9 @@ def forest_figure(comparison):
         values = table[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
         zero = [0] if is_difference else []
         axis = Axis.around(values, start, start + width, include=zero, most=4)
-        label = f"Difference in {SCORE_NAMES[score]}" if is_difference else short(score)
-        if score == "mae" and is_difference:
-            label = "Difference in abs. error"
+        label = short(score)
+        if is_difference:
+            label = "Δ Absolute error" if score == "mae" else f"Δ {label}"
         canvas.text(start, 20, label, "panel")
         better = "← better" if score in LOWER_IS_BETTER else "better →"
         side = axis.start if score in LOWER_IS_BETTER else axis.stop
@@ -254,7 +254,7 @@ class _Grid(Canvas):
     def panel(self, number, text):
         """Write a panel's title and a line below it; give its upper left corner."""
         x, y = self.corner(number)
-        self.wrapped(x, y - 40, self.shown[number], "panel", columns=round(self.side / 7.2))
+        self.wrapped(x, y - 40, self.shown[number], "panel", columns=round(self.side / 8.4))
         self.text(x, y - 12, text, "hint")
         return x, y
 
