@@ -13,11 +13,12 @@ import numpy as np
 from scipy.stats import spearmanr
 from train_segmenter import data_folder
 
-from imaging import voxel_volume_ml
 from imaging.metrics import dice
 from imaging.segmentation import LesionSegmenter, segmentation_chain
+from imaging.segmentation.model_files import model_path
 from imaging.segmentation.pictures import save_overlay
 from imaging.synthesis import LabelMapSource, SyntheticScans
+from imaging.volumes import mask_volume_ml
 from prognosis import make_stroke_cohort
 
 
@@ -30,9 +31,7 @@ def whole_head():
 
 def model_of(name, **parameters):
     """A pretrained name or a file."""
-    if name.endswith(".safetensors"):
-        return LesionSegmenter.load(name, **parameters)
-    return LesionSegmenter.from_pretrained(name, **parameters)
+    return LesionSegmenter.load(model_path(name), **parameters)
 
 
 def speed(name, threads):
@@ -57,10 +56,7 @@ def simulated(name, threads, count=30):
     model = model_of(name, n_threads=threads)
     found, truth = model.predict(list(X["t1w"])), list(X["lesion"])
     scores = [dice(one, other) for one, other in zip(found, truth, strict=True)]
-    ml = [
-        [np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask) for mask in masks]
-        for masks in (found, truth)
-    ]
+    ml = [[mask_volume_ml(mask) for mask in masks] for masks in (found, truth)]
     print(
         f"{count} simulated T1w: mean Dice {np.mean(scores):.3f}, median {np.median(scores):.3f}; "
         f"volume found against true, rank correlation {spearmanr(*ml).statistic:.2f}, "
@@ -81,11 +77,10 @@ def real(name, threads, out):
             print(f"{folder.name} {label}: Dice {dice(found, nib.load(truth)):.3f}")
     for healthy in sorted((data_folder() / "scans").glob("*.nii.gz")):
         (found,) = model.predict([healthy])
-        ml = np.count_nonzero(found.dataobj) * voxel_volume_ml(found)
-        print(f"{healthy.name}, healthy: {ml:.0f} ml of false alarms")
+        print(f"{healthy.name}, healthy: {mask_volume_ml(found):.0f} ml of false alarms")
     stroke = data_folder() / "arc" / "sub-M2265_T2w.nii.gz"
     (found,) = model.predict([stroke])
-    ml = np.count_nonzero(found.dataobj) * voxel_volume_ml(found)
+    ml = mask_volume_ml(found)
     print(f"{stroke.name}: {ml:.0f} ml (there is no mask to compare with: look at the picture)")
     save_overlay(stroke, found, Path(out) / "arc_T2w.png", title="ARC T2w")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from imaging import voxel_volume_ml
 from imaging.metrics import dice
 from imaging.physics.draws import sample_seed
 from imaging.segmentation import LesionSegmenter, segmentation_chain
 from imaging.synthesis import LabelMapSource
+from imaging.volumes import mask_volume_ml
 
 HELD_OUT_HEADS = 2
 HELD_OUT_SHARE = 10  # every tenth mask
@@ -33,8 +33,7 @@ def data_folder():
 @cache
 def volume_ml(mask):
     """Of a lesion, from a mask of 1 mm voxels."""
-    image = nib.load(mask)
-    return np.count_nonzero(image.dataobj) * voxel_volume_ml(image)
+    return mask_volume_ml(nib.load(mask))
 
 
 def sources():
@@ -100,9 +99,8 @@ def measured(model, count):
     for contrast in ("physics", "mixture"):
         rows = []
         for scan, truth in synthetic_validation(count, contrast):
-            ml = np.count_nonzero(truth.dataobj) * voxel_volume_ml(truth)
             (found,) = model.predict([scan])
-            rows.append((ml, dice(found, truth)))
+            rows.append((mask_volume_ml(truth), dice(found, truth)))
         table = np.array(rows)
         scores[f"{contrast}_dice"] = table[:, 1].mean()
         for low, high in ((0, 5), (5, 20), (20, 1000)):

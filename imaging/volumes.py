@@ -23,6 +23,7 @@ __all__ = [
     "Grid",
     "as_picture",
     "is_picture",
+    "mask_volume_ml",
     "open_image",
     "read_mask",
     "read_picture",
@@ -344,6 +345,18 @@ def voxel_volume_ml(image):
     0.008
     """
     return float(round(abs(np.linalg.det(image.affine[:3, :3])) / 1000, 12))
+
+
+def mask_volume_ml(mask):
+    """Volume of all voxels of a mask that are not zero, millilitres.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> mask_volume_ml(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.diag([2, 2, 2, 1])))
+    1.0
+    """
+    return float(np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask))
 
 
 def write_image(image, path):

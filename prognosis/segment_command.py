@@ -62,12 +62,11 @@ def _segment(options):
 
 
 def _run(options):
-    import numpy as np
     import pandas as pd
 
     from imaging.files import replacing
     from imaging.segmentation.pictures import save_overlay
-    from imaging.volumes import open_image, voxel_volume_ml, write_image
+    from imaging.volumes import mask_volume_ml, open_image, write_image
 
     names = _names(options.scans)
     for scan in options.scans:  # a wrong path is told before an hour of work
@@ -87,7 +86,7 @@ def _run(options):
             (mask,) = segmenter.predict([scan])
         except ValueError as error:
             raise CohortError(f"{scan}: {str(error).removeprefix('scan 0: ')}") from error
-        ml = float(np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask))
+        ml = mask_volume_ml(mask)
         write_image(mask, options.out / f"{name}_lesion.nii.gz")
         save_overlay(scan, mask, options.out / f"{name}_lesion.png", title=f"{name}: {ml:.1f} ml")
         rows.append({"scan": str(scan), "mask": f"{name}_lesion.nii.gz", "lesion_ml": round(ml, 3)})
@@ -115,6 +114,7 @@ def _names(scans):
 
 def _model(options):
     from imaging.segmentation import LesionSegmenter
+    from imaging.segmentation.model_files import model_path
 
     given = {
         "device": options.device,
@@ -125,9 +125,7 @@ def _model(options):
         given["threshold"] = options.threshold
     if options.ct:
         given["ct"] = True
-    if options.model.endswith(".safetensors"):
-        return LesionSegmenter.load(options.model, **given)
-    return LesionSegmenter.from_pretrained(options.model, **given)
+    return LesionSegmenter.load(model_path(options.model), **given)
 
 
 def _share(text):

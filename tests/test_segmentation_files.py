@@ -2,14 +2,24 @@
 
 import json
 import pickle
+import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.base import clone
 
-from imaging.segmentation import LesionSegmenter, ModelFileError, TissueSegmenter
+from imaging.learning.checkpoints import CheckpointError
+from imaging.segmentation import (
+    LesionSegmenter,
+    ModelFileError,
+    TissueSegmenter,
+    segmentation_chain,
+)
 from imaging.segmentation.model_files import WEIGHTS, read_model
+from imaging.synthesis import LabelMapSource
 
 
 @pytest.fixture
@@ -21,8 +31,6 @@ def path(segmenter, tmp_path):
 
 @pytest.fixture
 def scan():
-    import nibabel as nib
-
     rng = np.random.default_rng(0)
     return nib.Nifti1Image(rng.random((20, 24, 20), np.float32), np.diag([-8, 8, 8, 1.0]))
 
@@ -148,11 +156,6 @@ def test_models_of_the_package_are_small_and_whole():
 
 def test_the_shipped_model_sees_a_planted_lesion_and_less_without_it():
     """Template heads, which are not in its training, with and without the same large lesion."""
-    from nibabel import Nifti1Image
-
-    from imaging.segmentation import segmentation_chain
-    from imaging.synthesis import LabelMapSource
-
     ball = np.indices((40, 40, 40)) - 19.5
     mask = ((ball**2).sum(0) < 15**2).astype(np.uint8)  # radius 30 mm
     affine = np.diag([2.0, 2, 2, 1])
@@ -163,7 +166,7 @@ def test_the_shipped_model_sees_a_planted_lesion_and_less_without_it():
         found = []
         for probability in (1.0, 0.0):
             source = LabelMapSource(
-                lesions=[Nifti1Image(mask, affine)],
+                lesions=[nib.Nifti1Image(mask, affine)],
                 lesion_probability=probability,
                 most_lesions=1,
                 spacing_mm=2,
@@ -173,7 +176,7 @@ def test_the_shipped_model_sees_a_planted_lesion_and_less_without_it():
             if probability:
                 target = scene["target"][0].numpy() > 0
             (one,) = model.predict_proba(
-                [Nifti1Image(scene["image"][0].numpy(), np.diag([2.0, 2, 2, 1]))]
+                [nib.Nifti1Image(scene["image"][0].numpy(), np.diag([2.0, 2, 2, 1]))]
             )
             found.append(np.asarray(one.dataobj)[target].mean())
         inside.append(found)
@@ -183,8 +186,6 @@ def test_the_shipped_model_sees_a_planted_lesion_and_less_without_it():
 
 
 def test_training_goes_on_from_a_model_and_survives_cloning(segmenter, path):
-    from sklearn.base import clone
-
     loaded = LesionSegmenter.load(path, epochs=1, steps_per_epoch=1, validation_samples=0)
     before = load_file(path)
     for model in (loaded, clone(loaded)):
@@ -197,9 +198,7 @@ def test_training_goes_on_from_a_model_and_survives_cloning(segmenter, path):
 
 
 def test_other_classes_begin_anew_and_another_network_is_refused(path, scan):
-    from nibabel import Nifti1Image
-
-    mask = Nifti1Image((np.asanyarray(scan.dataobj) > 0.9).astype(np.uint8), scan.affine)
+    mask = nib.Nifti1Image((np.asanyarray(scan.dataobj) > 0.9).astype(np.uint8), scan.affine)
     settings = {"epochs": 1, "steps_per_epoch": 1, "learning_rate": 1e-9, "weight_decay": 0.0}
     model = LesionSegmenter.load(path, augment=False, **settings).fit([scan], [mask])
     known = load_file(path)
@@ -213,3 +212,17 @@ def test_other_classes_begin_anew_and_another_network_is_refused(path, scan):
             LesionSegmenter.load(path, **change).fit()
     with pytest.raises(ModelFileError, match="no pretrained model 'huge'"):
         LesionSegmenter(initial_weights="huge", spacing_mm=8, patch_size=16).fit()
+
+
+def test_a_checkpoint_knows_what_its_training_began_with(path, tmp_path):
+    """By the weights, not by the name of the file; reading a model draws no random number."""
+    settings = {"epochs": 1, "steps_per_epoch": 1, "validation_samples": 0, "random_state": 0}
+    state = torch.get_rng_state()
+    first = LesionSegmenter.load(path, checkpoint=tmp_path / "kept", **settings)
+    assert torch.equal(state, torch.get_rng_state())
+    changed = first.fit().save(tmp_path / "other" / path.name)
+    other = LesionSegmenter.load(changed, checkpoint=tmp_path / "kept", **settings)
+    with pytest.raises(CheckpointError, match="initial_weights"):
+        other.fit()
+    moved = shutil.copy(path, tmp_path / "moved.safetensors")
+    LesionSegmenter.load(moved, checkpoint=tmp_path / "kept", **settings).fit()

@@ -141,8 +141,8 @@ def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
 def build_folded(n_classes, in_channels, spatial_dims, channels, dropout):
     """A DynUNet at half the resolution, between sub-pixel layers (`Folded`).
 
-    On a processor most of the time of a small U-Net goes into its few channels at full resolution;
-    without them it can be several times as large in the same time.
+    On a processor about half of the time of a small U-Net goes into its few channels at full
+    resolution; here there are none.
     """
     block = 2**spatial_dims
     body, stages, divisor = build_dynunet(

@@ -1,7 +1,6 @@
 """How a segmenter is fitted: which data it sees, which network it trains, what it is checked on."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import joblib
@@ -13,7 +12,7 @@ from ..learning.segmentation_losses import SegmentationLoss
 from ..nets.segmenters import build_segmenter
 from ..physics.draws import sample_seed
 from ..synthesis.steps import Step
-from .model_files import begin_with
+from .model_files import fingerprints, trained_weights
 from .recipes import real_chain, segmentation_chain
 from .samples import PatchStream, RealScans, SyntheticHeads
 from .training import FixedScans, train_patches, window_for
@@ -75,6 +74,9 @@ def fit_network(segmenter, real, n_classes, seed):
     history : list of dict
     """
     ours, patch_size = segmenter, segmenter.patch_size_
+    network_settings, initial = _network_settings(ours, n_classes), None
+    if ours.initial_weights is not None:
+        initial = trained_weights(ours.initial_weights, network_settings)
     held_out, sources = [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
@@ -101,8 +103,6 @@ def fit_network(segmenter, real, n_classes, seed):
         lesion_class=n_classes - 1,
         seed=seed,
     )
-    network_settings = _network_settings(ours, n_classes)
-    begin = None
     settings = {
         "data": [_identity(source) for source, _ in sources],
         "mixing": ours.real_share,
@@ -110,15 +110,14 @@ def fit_network(segmenter, real, n_classes, seed):
         "loss": [ours.lesion_weight, ours.tversky, ours.warm_start_steps],
         "precision": ours.precision,
     }
-    if ours.initial_weights is not None:
-        begin = partial(begin_with, model=ours.initial_weights, settings=network_settings)
-        settings["initial_weights"] = Path(ours.initial_weights).name
+    if initial is not None:
+        settings["initial_weights"] = joblib.hash(fingerprints(initial))
     return train_patches(
         stream,
         FixedScans(held_out, list(ours._scored()), patch_size) if held_out else None,
         _Loss(ours, n_classes, stream),
         network_settings,
-        begin=begin,
+        initial=initial,
         checkpoint=None if ours.checkpoint is None else _state_file(ours),
         settings=settings,
         epochs=ours.epochs,

@@ -15,9 +15,11 @@ from ..files import replacing
 __all__ = [
     "WEIGHTS",
     "ModelFileError",
-    "begin_with",
+    "fingerprints",
+    "model_path",
     "pretrained_path",
     "read_model",
+    "trained_weights",
     "write_model",
 ]
 
@@ -131,25 +133,26 @@ def read_model(path):
     return network.eval(), card
 
 
-def begin_with(network, model, settings):
-    """Give a new network the weights of a trained one, but for layers of another shape.
+def trained_weights(model, settings):
+    """The weights of a trained network, for one that is to be trained further.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        From `build_segmenter`; changed in place.
     model : str or path
-        Name of a model of the package, or a file ending in .safetensors.
+        As for `model_path`.
     settings : dict
-        That `network` was built with.
+        For `build_segmenter`, of the network that is to be trained.
+
+    Returns
+    -------
+    dict of str to Tensor
 
     Raises
     ------
     ModelFileError
         If there is no such model, or its network is another one.
     """
-    path = Path(model) if str(model).endswith(".safetensors") else pretrained_path(str(model))
-    known, card = read_model(path)
+    network, card = read_model(model_path(model))
     channels = None if card["channels"] is None else tuple(card["channels"])
     for name, value in {**card, "channels": channels}.items():
         if name in ("architecture", "channels", "spatial_dims") and settings[name] != value:
@@ -157,13 +160,34 @@ def begin_with(network, model, settings):
                 f"initial_weights={str(model)!r} has {name}={value!r} and this segmenter "
                 f"{settings[name]!r}; give it the same"
             )
-    fresh = network.state_dict()
-    fitting = {
-        name: tensor
-        for name, tensor in known.state_dict().items()
-        if name in fresh and fresh[name].shape == tensor.shape
-    }
-    network.load_state_dict({**fresh, **fitting})
+    return network.state_dict()
+
+
+def fingerprints(weights):
+    """Name and hash of every tensor, equal for equal numbers."""
+    import joblib
+
+    # As bytes: a hash of arrays would tell apart memory layouts of the same numbers.
+    return [(name, joblib.hash(tensor.numpy().tobytes())) for name, tensor in weights.items()]
+
+
+def model_path(model):
+    """The file of a model: itself if its name ends in .safetensors, else one of the package.
+
+    Parameters
+    ----------
+    model : str or path
+
+    Returns
+    -------
+    pathlib.Path
+
+    Examples
+    --------
+    >>> model_path("mine.safetensors").name, model_path("synthetic-small").name
+    ('mine.safetensors', 'synthetic-small.safetensors')
+    """
+    return Path(model) if str(model).endswith(".safetensors") else pretrained_path(str(model))
 
 
 def pretrained_path(name):
@@ -227,14 +251,15 @@ def _check_card(path, card):
 
 def _network(path, card, build):
     try:
-        return build(
-            card["architecture"],
-            len(card["classes"]),
-            spatial_dims=card["spatial_dims"],
-            channels=None if card["channels"] is None else tuple(card["channels"]),
-            deep_supervision=card["deep_supervision"],
-            dropout=card["dropout"],
-        )
+        with torch.random.fork_rng():  # random weights that are overwritten
+            return build(
+                card["architecture"],
+                len(card["classes"]),
+                spatial_dims=card["spatial_dims"],
+                channels=None if card["channels"] is None else tuple(card["channels"]),
+                deep_supervision=card["deep_supervision"],
+                dropout=card["dropout"],
+            )
     except (ValueError, TypeError) as error:
         raise ModelFileError(
             f"{str(path)!r} describes a network that cannot be built: {error}"

@@ -80,12 +80,12 @@ class StoredModel:
         """A short text that is equal for two fitted segmenters that give the same masks."""
         import joblib
 
+        from .model_files import fingerprints
+
         check_is_fitted(self, "network_")
-        # As bytes: a hash of arrays would tell apart memory layouts of the same numbers.
-        weights = {name: t.numpy().tobytes() for name, t in self.network_.state_dict().items()}
         names = ("spacing_mm", "overlap", "test_time_flips", "mirror", "ct", "threshold")
         chosen = [getattr(self, name, None) for name in names]
-        weights = [(name, joblib.hash(values)) for name, values in weights.items()]
+        weights = fingerprints(self.network_.state_dict())
         return joblib.hash(repr((type(self).__name__, weights, _plain([chosen, self.patch_size_]))))
 
     def _card(self, training_data, scores):

@@ -94,7 +94,7 @@ def window_for(network_divisor, patch_size, spatial_dims):
 
 
 def train_patches(
-    stream, validation, loss, network_settings, *, begin=None, settings=None, **engine
+    stream, validation, loss, network_settings, *, initial=None, settings=None, **engine
 ):
     """Train on a `PatchStream` and return the network of the best epoch.
 
@@ -106,8 +106,8 @@ def train_patches(
         (logits, targets) -> loss of each sample, or their mean.
     network_settings : dict
         For `build_segmenter`.
-    begin : callable, default=None
-        Changes the new network before it is trained.
+    initial : dict of str to Tensor, default=None
+        Weights to begin with, but for layers of another shape.
     settings : dict, default=None
         What else the training depends on, for its checkpoint.
     **engine
@@ -122,8 +122,10 @@ def train_patches(
 
     def new():
         network = build_segmenter(**network_settings)
-        if begin is not None:
-            begin(network)
+        if initial is not None:
+            fresh = network.state_dict()
+            same = {n: t for n, t in initial.items() if n in fresh and fresh[n].shape == t.shape}
+            network.load_state_dict(fresh | same)
         return Logits(network)
 
     network, history = train_network(

@@ -6,12 +6,11 @@ scans only, a segmenter makes the mask first.
 
 import os
 
-import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from imaging.caching import Identified
-from imaging.volumes import read_mask, voxel_volume_ml
+from imaging.volumes import mask_volume_ml, read_mask
 
 from ..errors import CohortError
 from .measurement import ImageMeasurement
@@ -86,13 +85,12 @@ class LesionSize(ImageMeasurement):
 
 
 def _lesion_size(source):
-    mask = read_mask(source)
-    return {"ml": np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask)}
+    return {"ml": mask_volume_ml(read_mask(source))}
 
 
 def _segmented_size(source, segmenter):
     (mask,) = segmenter.value.predict([source])
-    return {"ml": np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask)}
+    return {"ml": mask_volume_ml(mask)}
 
 
 def _fitted_segmenter(segmenter):
@@ -101,10 +99,9 @@ def _fitted_segmenter(segmenter):
         return None
     if isinstance(segmenter, (str, os.PathLike)):
         from imaging.segmentation import LesionSegmenter
+        from imaging.segmentation.model_files import model_path
 
-        if str(segmenter).endswith(".safetensors"):
-            return LesionSegmenter.load(segmenter)
-        return LesionSegmenter.from_pretrained(str(segmenter))
+        return LesionSegmenter.load(model_path(segmenter))
     segmenter = getattr(segmenter, "estimator", segmenter)  # of a FrozenEstimator
     try:
         check_is_fitted(segmenter, "network_")
