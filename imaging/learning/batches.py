@@ -1,7 +1,7 @@
-"""Samples in memory and the batches drawn from them.
+"""Samples and the batches drawn from them.
 
-Images of a cohort fit into memory once they are mosaics or small volumes, so batches are slices of
-tensors; no worker processes, no collation. Samples that are made as they are needed are made in a
+Images of a cohort are rows of one array or of files, so a batch is a slice; no worker processes, no
+collation. Samples that are made as they are needed are made in a
 second thread, while the network learns from those before.
 """
 
@@ -23,7 +23,7 @@ class Samples:
 
     Parameters
     ----------
-    inputs : dict of str to Tensor
+    inputs : dict of str to Tensor or ImageRows
         Names are the arguments of the network's `forward`.
     targets : Tensor
     weights : Tensor of shape (n_samples,)
@@ -52,31 +52,34 @@ class Batches:
         needed: `take` is called ahead, by a thread of its own, and `at_batch` with the number of
         a batch, from 0, when that batch is handed over.
     batch_size : int
-    generator : torch.Generator, default=None
-        Source of the order; None keeps the order.
+    order : torch.Generator, default=None
+        Source of the order, on the CPU, where the samples are; None keeps the order.
+    draws : torch.Generator, default=None
+        Source of the augmentation's random numbers, on `device`; may be `order` itself.
     augment : callable, default=None
         Takes (image batch, generator) and returns the augmented image batch.
     device : torch.device, default=None
     """
 
-    def __init__(self, samples, batch_size, *, generator=None, augment=None, device=None):
+    def __init__(self, samples, batch_size, *, order=None, draws=None, augment=None, device=None):
         self.samples = samples
         self.batch_size = batch_size
-        self.generator = generator
+        self.order = order
+        self.draws = draws
         self.augment = augment
         self.device = device
 
     def __iter__(self):
         count = len(self.samples)
-        order = torch.arange(count)
-        if self.generator is not None and count > self.batch_size:
-            order = torch.randperm(count, generator=self.generator)
-        splits = _even_split(order, self.batch_size)
+        rows = torch.arange(count)
+        if self.order is not None and count > self.batch_size:
+            rows = torch.randperm(count, generator=self.order)
+        splits = _even_split(rows, self.batch_size)
         on_demand = hasattr(self.samples, "at_batch")
         for batch in self._made_ahead(splits) if on_demand else map(self.samples.take, splits):
             inputs = {name: values.to(self.device) for name, values in batch.inputs.items()}
             if self.augment is not None and "image" in inputs:
-                inputs["image"] = self.augment(inputs["image"], self.generator)
+                inputs["image"] = self.augment(inputs["image"], self.draws)
             inputs["weight"] = batch.weights.to(self.device)
             yield inputs, batch.targets.to(self.device)
 
@@ -94,7 +97,7 @@ class Batches:
             maker.shutdown(cancel_futures=True)
 
 
-def _even_split(order, batch_size):
+def _even_split(rows, batch_size):
     """Split into batches that differ by at most one sample, so that no step rests on a remnant."""
-    count = max(1, -(-len(order) // batch_size))
-    return torch.tensor_split(order, count)
+    count = max(1, -(-len(rows) // batch_size))
+    return torch.tensor_split(rows, count)

@@ -34,14 +34,15 @@ class Checkpoint(Callback):
         One file; its folder is made.
     settings : dict
         Plain values that the training depends on. A file made with others is refused.
-    generator : torch.Generator
-        Source of the order of samples.
+    order, draws : torch.Generator
+        Sources of the order of samples and of the augmentation, see `generators`.
     """
 
-    def __init__(self, path, settings, generator):
+    def __init__(self, path, settings, order, draws):
         self.path = Path(path)
         self.settings = settings
-        self.generator = generator
+        self.order = order
+        self.draws = draws
 
     def on_train_begin(self, net, **kwargs):
         if not self.path.is_file():
@@ -57,7 +58,7 @@ class Checkpoint(Callback):
         if "stopping" in parts:
             for name, value in state["stopping"].items():
                 setattr(parts["stopping"], name, value)
-        self.generator.set_state(state["generator"])
+        self._set_generators(state)
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["random_cuda"])
@@ -79,13 +80,25 @@ class Checkpoint(Callback):
             "schedule": {k: v for k, v in _plain(schedule).items() if _is_plain(v)},
             "batches": parts["schedule"].batch_idx_,
             "stopping": {n: _plain(getattr(stopping, n)) for n in names} if stopping else {},
-            "generator": self.generator.get_state(),
+            "generator": self.order.get_state(),
+            "draws": None if self.draws is self.order else self.draws.get_state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as temporary:
             torch.save(state, temporary)
+
+    def _set_generators(self, state):
+        draws = state.get("draws")
+        if (draws is None) != (self.draws is self.order):
+            raise CheckpointError(
+                f"the checkpoint {str(self.path)!r} was made on another kind of device, whose "
+                "random numbers cannot be continued here; go on there, or give another folder"
+            )
+        self.order.set_state(state["generator"])
+        if draws is not None:
+            self.draws.set_state(draws)
 
     def _plain_settings(self):
         return json.loads(json.dumps(self.settings, default=repr))

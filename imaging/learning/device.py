@@ -7,7 +7,15 @@ import torch
 
 _TRAINING = threading.RLock()
 
-__all__ = ["autocast", "private_torch_state", "resolve_device", "resolve_precision"]
+__all__ = [
+    "autocast",
+    "generators",
+    "private_torch_state",
+    "resolve_device",
+    "resolve_precision",
+]
+
+PRECISIONS = ("auto", "float32", "bf16")
 
 
 def resolve_device(device="auto"):
@@ -54,17 +62,63 @@ def resolve_precision(precision, device, network=None):
     Returns
     -------
     bool
+
+    Raises
+    ------
+    ValueError
+        If the precision is unknown, or "bf16" is asked for where it gives wrong values.
     """
-    if precision != "auto":
-        return precision == "bf16"
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be among {list(PRECISIONS)}, got {precision!r}")
+    if precision == "float32":
+        return False
+    volumes = network is not None and any(
+        isinstance(module, torch.nn.Conv3d) for module in network.modules()
+    )
+    if precision == "bf16":
+        if volumes and device.type == "cpu":
+            raise ValueError(
+                'precision="bf16" gives wrong values in 3-D convolutions on a processor (PyTorch '
+                'issue 169688); use precision="auto", which takes float32 there'
+            )
+        return True
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    if network is not None and any(isinstance(m, torch.nn.Conv3d) for m in network.modules()):
+    if volumes:
         return False
     return device.type == "cpu" and any(
         getattr(torch.cpu, name, bool)()
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
+
+
+def generators(device, seed):
+    """Sources of random numbers for one training: the order of samples, and what is augmented.
+
+    Samples are ordered where they lie, on the CPU; images are augmented where the network is.
+
+    Parameters
+    ----------
+    device : torch.device
+    seed : int
+
+    Returns
+    -------
+    order : torch.Generator
+        On the CPU.
+    draws : torch.Generator
+        On `device`; on the CPU the same one.
+
+    Examples
+    --------
+    >>> order, draws = generators(torch.device("cpu"), seed=3)
+    >>> order is draws, order.initial_seed()
+    (True, 3)
+    """
+    order = torch.Generator("cpu").manual_seed(seed)
+    if device.type == "cpu":
+        return order, order
+    return order, torch.Generator(device).manual_seed(seed)
 
 
 def autocast(device, enabled):
@@ -94,7 +148,10 @@ def private_torch_state(seed=None, n_threads=None):
         if n_threads is not None and n_threads != threads_before:
             torch.set_num_threads(n_threads)
         try:
-            with torch.backends.cudnn.flags(benchmark=False, deterministic=True):
+            # Whatever is not named here, `flags` sets to a default of its own, "off" among them.
+            with torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=True
+            ):
                 yield
         finally:
             if torch.get_num_threads() != threads_before:

@@ -14,7 +14,13 @@ from skorch.utils import to_numpy
 
 from .batches import Batches, Samples
 from .checkpoints import Checkpoint
-from .device import autocast, private_torch_state, resolve_device, resolve_precision
+from .device import (
+    autocast,
+    generators,
+    private_torch_state,
+    resolve_device,
+    resolve_precision,
+)
 
 __all__ = ["TrainingError", "apply_network", "train_network"]
 
@@ -96,13 +102,18 @@ def train_network(
     Raises
     ------
     TrainingError
-        If the loss becomes NaN or infinite.
+        If the loss or the score becomes NaN or infinite.
     CheckpointError
         If the checkpoint is broken or belongs to another training.
+    ValueError
+        If the device or the precision is unknown, or wrong for this network.
+    KeyboardInterrupt
+        When the user interrupts: a training that was cut short returns nothing. A checkpoint
+        keeps the epochs that were whole.
     """
     device = resolve_device(device)
     with private_torch_state(seed, n_threads):
-        generator = torch.Generator(device.type).manual_seed(seed)
+        order, draws = generators(device, seed)
         callbacks = [("clip", GradientNormClipping(5.0)), ("finite", _StopAtNonsense())]
         n_batches = max(1, -(-len(samples) // batch_size))
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
@@ -123,9 +134,10 @@ def train_network(
         if checkpoint is not None:
             known = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
             known |= {"weight_decay": weight_decay, "seed": seed, **(settings or {})}
-            callbacks.append(("checkpoint", Checkpoint(checkpoint, known, generator)))
+            callbacks.append(("checkpoint", Checkpoint(checkpoint, known, order, draws)))
+        bar = _EpochBar(label)
         if verbose:
-            callbacks.append(("progress", _EpochBar(label)))
+            callbacks.append(("progress", bar))
         network = make_network()
         engine = _Engine(
             network,
@@ -141,10 +153,14 @@ def train_network(
             device=device,
             validation=validation,
             augment=augment,
-            generator=generator,
+            order=order,
+            draws=draws,
             bf16=resolve_precision(precision, device, network),
         )
-        engine.fit(samples)
+        try:
+            engine.fit(samples)
+        finally:
+            bar.close()
         network = engine.module_
         network.to("cpu").eval()
     keys = ("train_loss", "valid_loss", "score")
@@ -158,7 +174,7 @@ def apply_network(network, inputs, *, method="forward", batch_size=64, device="a
     Parameters
     ----------
     network : torch.nn.Module
-    inputs : dict of str to Tensor
+    inputs : dict of str to Tensor or ImageRows
         Equal lengths.
     method : str, default="forward"
         Which method of the network to call, for example "embed".
@@ -197,11 +213,12 @@ class _Criterion(torch.nn.Module):
 class _Engine(NeuralNet):
     """skorch's loop over `Samples`, with weights, augmentation and mixed precision."""
 
-    def __init__(self, *args, validation, augment, generator, bf16, **kwargs):
+    def __init__(self, *args, validation, augment, order, draws, bf16, **kwargs):
         super().__init__(*args, **kwargs)
         self.validation = validation
         self.augment = augment
-        self.generator = generator
+        self.order = order
+        self.draws = draws
         self.bf16 = bf16
 
     def initialize_module(self):
@@ -210,6 +227,13 @@ class _Engine(NeuralNet):
         # decides the layout that all activations take.
         if any(isinstance(m, torch.nn.Conv2d) for m in self.module_.modules()):
             self.module_.to(memory_format=torch.channels_last)
+        return self
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        # skorch's own ends quietly on Ctrl-C, as if the training were finished.
+        self.notify("on_train_begin", X=X, y=y)
+        self.fit_loop(X, y, **fit_params)
+        self.notify("on_train_end", X=X, y=y)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -225,7 +249,8 @@ class _Engine(NeuralNet):
         return Batches(
             dataset,
             self.batch_size,
-            generator=self.generator,
+            order=self.order,
+            draws=self.draws,
             augment=self.augment,
             device=self.device,
         )
@@ -267,7 +292,13 @@ class _Score(Callback):
     def on_epoch_end(self, net, **kwargs):
         net.module_.eval()
         with torch.inference_mode(), autocast(torch.device(net.device), net.bf16):
-            net.history.record("score", float(self.score(net.module_)))
+            value = float(self.score(net.module_))
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"the validation score became {value} in epoch {len(net.history)}; "
+                "give validation samples that can be scored, or lower learning_rate"
+            )
+        net.history.record("score", value)
 
 
 class _EpochBar(Callback):
@@ -275,6 +306,7 @@ class _EpochBar(Callback):
 
     def __init__(self, label):
         self.label = label
+        self.bar_ = None
 
     def on_train_begin(self, net, **kwargs):
         from tqdm.auto import tqdm
@@ -296,8 +328,9 @@ class _EpochBar(Callback):
         self.bar_.set_postfix(shown, refresh=False)
         self.bar_.update()
 
-    def on_train_end(self, net, **kwargs):
-        self.bar_.close()
+    def close(self):
+        if self.bar_ is not None:
+            self.bar_.close()
 
 
 def _schedule(n_batches, epochs):

@@ -21,7 +21,11 @@ class LightweightEncoder(nn.Module):
 
     Flattening keeps where things are, which global pooling would lose: in a mosaic, position is
     anatomy. Steps that the picture is too small for are left out, so a 256 x 256 picture has six
-    (2048 features) and a 96 x 256 one five (1536). Other than in the published network, batch
+    and a 96 x 256 one five.
+
+    Two things are other than in the published network. Pooling also takes the last row or column
+    where their number is odd: without that a picture of 152 x 128 would be seen down to row 125
+    only, and what stands in the rows below, symbols for instance, not at all. And batch
     normalisation follows each convolution: without it, training on a few hundred patients often
     does not start.
 
@@ -38,8 +42,8 @@ class LightweightEncoder(nn.Module):
 
     Examples
     --------
-    >>> LightweightEncoder((256, 256)).n_features
-    2048
+    >>> LightweightEncoder((254, 254)).n_features, LightweightEncoder((256, 256)).n_features
+    (2048, 4608)
     """
 
     def __init__(self, shape, in_channels=1, channels=(16, 32, 64, 128, 256, 512)):
@@ -48,14 +52,16 @@ class LightweightEncoder(nn.Module):
             2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d),
             3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d),
         }[len(shape)]
-        steps, shape = [], tuple(shape)
+        # How deep it is follows from the cells that are whole, as published.
+        steps, whole, shape = [], tuple(shape), tuple(shape)
         for width in channels:
-            smaller = tuple((n - 2) // 2 for n in shape)
-            if min(smaller) < 1:
+            whole = tuple((n - 2) // 2 for n in whole)
+            if min(whole) < 1:
                 break
             # Pooling first is the same (both keep order) and leaves ReLU a quarter of the work.
-            steps += [convolution(in_channels, width, 3), norm(width), pooling(2), nn.ReLU()]
-            shape, in_channels = smaller, width
+            pool = pooling(2, ceil_mode=True)
+            steps += [convolution(in_channels, width, 3), norm(width), pool, nn.ReLU()]
+            shape, in_channels = tuple((n - 1) // 2 for n in shape), width
         if not steps:
             raise ImageError(f"an image of {shape} pixels is too small for a convolutional network")
         self.steps = nn.Sequential(*steps)

@@ -5,6 +5,7 @@ training; everything else is here once. Parameters are dataclass fields, so that
 own to those it inherits and `__init__` only stores them.
 """
 
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import ClassVar
@@ -25,8 +26,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ..columns import TabularEncoder, check_cohort
+from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
+from ..evaluation.grouping import check_groups
+from .outputs import kept_output
 
 __all__ = ["ImageClassifier", "ImageEstimator", "ImageRegressor"]
 
@@ -37,9 +40,12 @@ INFERENCE_BATCH = 64
 class ImageEstimator(BaseEstimator):
     """Base of the classifiers and regressors on images and tabular values.
 
-    A subclass defines `_images(X, fitting)` (all images as one array), `_encoder(shape)` and
-    `_augmentation()`; see `prognosis.estimators.branches`.
+    A subclass defines `_images(X, fitting)` (`ImageRows`), `_encoder(shape)` and `_augmentation()`;
+    see `prognosis.estimators.branches`.
     """
+
+    # The patient of each row, where it is handed on by metadata routing.
+    __metadata_request__fit: ClassVar = {"groups": True}
 
     image: str | list | None = None
     tabular: list | None = None
@@ -59,6 +65,7 @@ class ImageEstimator(BaseEstimator):
     precision: str = "auto"
     device: str = "auto"
     memory: object = None
+    memory_limit_mb: float = 4096
     random_state: object = None
     verbose: int = 0
 
@@ -79,6 +86,7 @@ class ImageEstimator(BaseEstimator):
         "n_threads": [Interval(Integral, 1, None, closed="left")],
         "precision": [StrOptions({"auto", "float32", "bf16"})],
         "device": [str],
+        "memory_limit_mb": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -99,20 +107,39 @@ class ImageEstimator(BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
-    def _fit(self, X, y, sample_weight, loss, n_outputs):
+    @contextmanager
+    def _anew(self):
+        """Forget what an earlier fit learnt, and whatever a fit that fails has learnt so far."""
+        self._forget()
+        try:
+            yield
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self):
+        for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
+            delattr(self, name)
+
+    def _fit(self, X, y, sample_weight, groups, loss, n_outputs):
         """Train the networks; `y` is encoded already (class indices or scaled values)."""
         random_state = check_random_state(self.random_state)
         weights = self._patient_weights(X, y, sample_weight)
         # A patient of weight zero is no patient.
         rows = np.flatnonzero(weights > 0)
+        patients = self._patients(X, groups)[rows]
         X, y, weights = _safe_indexing(X, rows), y[rows], weights[rows]
-        inputs = self._inputs(X, fit_weights=weights)
-        patients = rows if self.patient is None else np.asarray(X[self.patient])
+        inputs = self._prepared(X, fit_weights=weights)
         train, validation = self._inner_split(y, patients, random_state)
+        reference = None
+        if "image" in inputs:
+            seen = inputs["image"].at(train)
+            mean = seen.mean()
+            reference = (mean, max(seen.spread(mean), 1e-6))
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_seeds)
+        given = (self, inputs, y, weights, train, validation, reference, loss, n_outputs)
         trained = Parallel(n_jobs=self.n_jobs)(
-            delayed(_train)(self, inputs, y, weights, train, validation, loss, n_outputs, int(seed))
-            for seed in seeds
+            delayed(_train)(*given, seed=int(seed)) for seed in seeds
         )
         self.networks_ = [network for network, _ in trained]
         self.history_ = [history for _, history in trained]
@@ -121,8 +148,17 @@ class ImageEstimator(BaseEstimator):
     def _patient_weights(self, X, y, sample_weight):
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
-    def _inputs(self, X, fit_weights=None):
-        """Arrays by name of the network's arguments; with weights, learn their encoding first."""
+    def _patients(self, X, groups):
+        """Who each row is of: as handed on in `groups`, as declared, or everybody for himself."""
+        if groups is not None:
+            return check_groups(groups, X)
+        return np.arange(len(X)) if self.patient is None else np.asarray(X[self.patient])
+
+    def _prepared(self, X, fit_weights=None):
+        """What the network takes, by name: `ImageRows` of images and an array of tabular values.
+
+        With weights, encodings are learnt first.
+        """
         fitting = fit_weights is not None
         if not self._declared():
             if fitting:
@@ -134,7 +170,7 @@ class ImageEstimator(BaseEstimator):
         if self.image is not None:
             inputs["image"] = self._images(X, fitting)
             if fitting:
-                self.image_shape_ = inputs["image"].shape[1:]
+                self.image_shape_ = inputs["image"].shape
         if self.tabular is not None:
             if fitting:
                 self.encoder_ = TabularEncoder(self.tabular).fit(X)
@@ -142,6 +178,11 @@ class ImageEstimator(BaseEstimator):
             dtype = np.float64 if self.image is None else np.float32
             inputs["tabular"] = self.encoder_.transform(X).astype(dtype)
         return inputs
+
+    def _inputs(self, X):
+        """What the network takes, by name, as arrays in memory."""
+        prepared = self._prepared(X).items()
+        return {name: v if isinstance(v, np.ndarray) else v.array() for name, v in prepared}
 
     def _declared(self):
         return self.image is not None or self.tabular is not None
@@ -162,7 +203,13 @@ class ImageEstimator(BaseEstimator):
     def _check_X_y(self, X, y, *, numeric):
         """Validate both and remember the columns; returns X and a 1-D y."""
         self._validate_params()
+        if self.patience is not None and not self.validation_fraction:
+            raise ValueError(
+                f"patience={self.patience} needs a validation set to look at; set "
+                "validation_fraction, for example to 0.2, or leave patience out"
+            )
         if not self._declared():
+            check_outcome_index(X, y)
             return validate_data(self, X, y, dtype=np.float64, y_numeric=numeric)
         check_cohort(X, self._columns())
         if y is None:
@@ -171,12 +218,7 @@ class ImageEstimator(BaseEstimator):
             )
         if len(X) != len(y):
             raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
-        if (
-            isinstance(y, pd.Series)
-            and not y.index.equals(X.index)
-            and set(y.index) == set(X.index)
-        ):
-            raise CohortError("y has X's patients in another order; use y.loc[X.index]")
+        check_outcome_index(X, y)
         missing = pd.isna(y)
         if np.any(missing):
             row = X.index[np.flatnonzero(missing)[0]]
@@ -186,12 +228,13 @@ class ImageEstimator(BaseEstimator):
             )
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
+        self.columns_ = [name for name in self._columns() if name != self.patient]
         return X, column_or_1d(y, warn=True)
 
     def _check_X(self, X):
         check_is_fitted(self, "networks_")
         if self._declared():
-            check_cohort(X, self._columns())
+            check_cohort(X, self.columns_)
         return X
 
     def _inner_split(self, y, patients, random_state):
@@ -206,9 +249,11 @@ class ImageEstimator(BaseEstimator):
         )
         try:
             _, held_out = next(split.split(ids, labels))
-        except ValueError:
-            # Too few patients of some class to set any aside: train on all, stop at the last epoch.
-            return everyone, None
+        except ValueError as error:
+            raise CohortError(
+                f"validation_fraction={self.validation_fraction} of {len(ids)} patients cannot be "
+                f"set aside ({error}); raise it, or set it to 0 to train on everybody"
+            ) from error
         chosen = np.isin(patients, ids[held_out])
         return everyone[~chosen], everyone[chosen]
 
@@ -216,12 +261,18 @@ class ImageEstimator(BaseEstimator):
 
     def _apply(self, X, method="forward"):
         """Outputs of every network, shape (n_seeds, n_patients, n_outputs)."""
+        self._check_X(X)
+        return kept_output(self, method, X, lambda: self._applied(X, method))
+
+    def _applied(self, X, method):
         import torch
 
         from imaging.learning.engine import apply_network
 
-        self._check_X(X)
-        inputs = {name: torch.from_numpy(a) for name, a in self._inputs(X).items()}
+        inputs = {
+            name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+            for name, values in self._prepared(X).items()
+        }
         return np.stack(
             [
                 apply_network(
@@ -241,17 +292,14 @@ class ImageEstimator(BaseEstimator):
 
         return ImageTabularNet
 
-    def _new_network(self, inputs, y, weights, n_outputs):
+    def _new_network(self, inputs, y, weights, n_outputs, reference):
         """A new network for these inputs; the torch random state is the caller's."""
         import torch
 
-        encoder, reference, start = None, None, None
+        encoder, start = None, None
         if "image" in inputs:
-            images = inputs["image"]
-            encoder = self._encoder(images.shape[1:])
-            mean = images.mean(axis=0)
-            spread = float(np.sqrt(np.mean([(image - mean).var() for image in images])))
-            reference = (torch.from_numpy(mean), max(spread, 1e-6))
+            encoder = self._encoder(inputs["image"].shape)
+            reference = (torch.from_numpy(reference[0]), reference[1])
             if "tabular" in inputs:
                 start = self._linear_start(inputs["tabular"], y, weights)
         n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
@@ -279,7 +327,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, groups=None):
         """Train on a cohort.
 
         Parameters
@@ -290,6 +338,9 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
             Class labels, numbers or strings.
         sample_weight : array-like of shape (n_patients,), default=None
             Zero leaves a patient out.
+        groups : array-like of shape (n_patients,), default=None
+            The patient of each row, where a patient has several; takes the place of the column
+            `patient`. scikit-learn's metadata routing hands it on by default.
 
         Returns
         -------
@@ -302,6 +353,10 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         ValueError
             If a parameter is out of range or y holds one class only.
         """
+        with self._anew():
+            return self._fit_classes(X, y, sample_weight, groups)
+
+    def _fit_classes(self, X, y, sample_weight, groups):
         from imaging.learning.losses import cross_entropy
 
         X, y = self._check_X_y(X, y, numeric=False)
@@ -313,7 +368,8 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
                 "(use stratified folds)"
             )
         self.classes_ = encoder.classes_
-        return self._fit(X, encoder.transform(y), sample_weight, cross_entropy, len(self.classes_))
+        codes = encoder.transform(y)
+        return self._fit(X, codes, sample_weight, groups, cross_entropy, len(self.classes_))
 
     def predict_proba(self, X):
         """Class probabilities, shape (n_patients, n_classes), in the order of `classes_`."""
@@ -360,8 +416,12 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
 class ImageRegressor(RegressorMixin, ImageEstimator):
     """Regression of a numeric outcome: predictions are averaged over the networks."""
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, groups=None):
         """Train on a cohort; parameters and errors as in the classifier, `y` numeric."""
+        with self._anew():
+            return self._fit_numbers(X, y, sample_weight, groups)
+
+    def _fit_numbers(self, X, y, sample_weight, groups):
         from imaging.learning.losses import squared_error
 
         X, y = self._check_X_y(X, y, numeric=True)
@@ -373,7 +433,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
         spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))
         self.target_scale_ = float(spread) or 1.0
         scaled = (y - self.target_mean_) / self.target_scale_
-        return self._fit(X, scaled, sample_weight, squared_error, 1)
+        return self._fit(X, scaled, sample_weight, groups, squared_error, 1)
 
     def predict(self, X):
         """The predicted outcome of every patient, shape (n_patients,)."""
@@ -392,7 +452,9 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
         return torch.from_numpy(model.coef_[None]), torch.tensor([model.intercept_])
 
 
-def _train(estimator, inputs, y, weights, train, validation, loss, n_outputs, seed):
+def _train(
+    estimator, inputs, y, weights, train, validation, reference, loss, n_outputs, *, seed
+):
     """Train one network; module-level, so that joblib can send it to another process."""
     import torch
 
@@ -404,16 +466,23 @@ def _train(estimator, inputs, y, weights, train, validation, loss, n_outputs, se
     targets = torch.from_numpy(y)
     if targets.is_floating_point():
         targets = targets.to(real)
-    everything = Samples(
-        {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in inputs.items()},
-        targets,
-        torch.from_numpy(weights / weights[train].mean()).to(real),
-    )
-    in_training = {name: a[train] for name, a in inputs.items()}
+    shares = torch.from_numpy(weights / weights[train].mean()).to(real)
+
+    def part(rows):
+        """Some of the patients; images are a view."""
+        values = {
+            name: torch.from_numpy(v[rows]) if isinstance(v, np.ndarray) else v.at(rows)
+            for name, v in inputs.items()
+        }
+        return Samples(values, targets[rows], shares[rows])
+
+    in_training = {
+        name: v[train] if isinstance(v, np.ndarray) else v.at(train) for name, v in inputs.items()
+    }
     return train_network(
-        lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs),
-        everything.take(torch.from_numpy(train)),
-        validation=None if validation is None else everything.take(torch.from_numpy(validation)),
+        lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs, reference),
+        part(train),
+        validation=None if validation is None else part(validation),
         loss=loss,
         augment=estimator._augmentation(),
         epochs=estimator.epochs,

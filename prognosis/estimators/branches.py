@@ -1,24 +1,24 @@
-"""From image columns to the array that a network sees: what all kinds of image have in common.
+"""From image columns to the images that a network sees: what all kinds of image have in common.
 
-A branch says how one scan becomes an array (`_reader`) and how training images may be changed at
-random (`_augmentation`); `CanvasBranch` is for pictures, beside which symbols can be drawn.
+A branch says how one scan becomes an array (`_recipe`) and how training images may be changed at
+random (`_augmentation`); `CanvasBranch` is for pictures, beside which symbols can be drawn. What
+was learnt of the geometry stays as it is when parameters are changed after `fit`.
 """
 
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from imaging.nets import ARCHITECTURES
-from imaging.symbols import draw_symbols, symbol_cells
+from imaging.symbols import symbol_cells
 from imaging.volumes import Grid
 
-from ..columns import map_images
 from ..errors import CohortError
 from ..symbols import SymbolScaler
 from .base import ImageEstimator
+from .collecting import Collector, Strip, bank_of
 
 __all__ = ["CanvasBranch", "ImageBranch", "open_grid"]
 
@@ -51,19 +51,30 @@ class ImageBranch(ImageEstimator):
         -------
         ndarray of shape (n_patients, n_channels, ...), float32
         """
-        return self._images(self._check_X(X), fitting=False)
+        return self._images(self._check_X(X), fitting=False).array()
 
     def _images(self, X, fitting):
-        read, channels = self._reader(), []
-        for column in self._image_columns():
-            arrays, grids = zip(*map_images(read, X, column, n_jobs=self.n_jobs), strict=True)
-            if fitting and not channels:
-                self.grid_ = grids[0]
-            self._check_grids(X, column, grids)
-            channels.append(np.stack(arrays))
-        return np.stack(channels, axis=1)
+        if fitting:
+            self.recipe_ = self._recipe()
+            self.image_columns_ = self._image_columns()
+        collector = Collector(
+            self.recipe_,
+            X[self.image_columns_],
+            bank=bank_of(self.memory),
+            limit_bytes=self.memory_limit_mb * 1e6,
+            strip=lambda shape: self._strip(X, shape, fitting),
+        )
+        return collector.collect(
+            lambda column, grids: self._check_grids(X, column, grids, fitting), self.n_jobs
+        )
 
-    def _check_grids(self, X, column, grids):
+    def _strip(self, X, shape, fitting):
+        """The `Strip` of symbols below pictures of this shape; None for none."""
+        return None
+
+    def _check_grids(self, X, column, grids, fitting):
+        if fitting and not hasattr(self, "grid_"):
+            self.grid_ = grids[0]
         for row, grid in zip(X.index, grids, strict=True):
             if not self.grid_.matches(grid):
                 raise CohortError(
@@ -100,6 +111,14 @@ class CanvasBranch(ImageBranch):
     }
 
     @property
+    def mosaic_(self):
+        """The layout of the picture, to put saliency maps back into the brain."""
+        recipe = self.recipe_ if hasattr(self, "recipe_") else self._recipe()
+        if recipe.mosaic is None:
+            raise AttributeError("a volume has no mosaic_; its voxels are those of the brain")
+        return recipe.mosaic
+
+    @property
     def cells_(self):
         """Where everything lies in the picture, for `imaging.show_canvas`: name to (slice, slice).
 
@@ -124,9 +143,8 @@ class CanvasBranch(ImageBranch):
             )
         return [*super()._columns(), *(self.symbols if self.symbols is not None else [])]
 
-    def _images(self, X, fitting):
-        pictures = super()._images(X, fitting)
-        width = pictures.shape[-1]
+    def _strip(self, X, shape, fitting):
+        width = shape[-1]
         if fitting:
             self.symbol_rows_ = 0
             if self.symbols is not None:
@@ -135,11 +153,9 @@ class CanvasBranch(ImageBranch):
                 count = len(self.scaler_.symbols_)
                 self.symbol_rows_ = self.symbol_size * -(-count // per_row)
         if not self.symbol_rows_:
-            return pictures
+            return None
         values = self.scaler_.transform(X)
-        strip = draw_symbols(values, self.scaler_.symbols_, (self.symbol_rows_, width))[:, None]
-        strip = np.repeat(strip, pictures.shape[1], axis=1)
-        return np.concatenate([pictures, strip], axis=2)
+        return Strip(values, self.scaler_.symbols_, (self.symbol_rows_, width))
 
     def _brain_place(self):
         return slice(0, self.image_shape_[1] - self.symbol_rows_), slice(0, self.image_shape_[2])

@@ -10,7 +10,6 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..errors import CohortError
 from .base import ImageClassifier, ImageRegressor
-from .branches import ImageBranch
 from .documentation import documented
 from .roi import RoiSymbols
 from .stitched import StitchedSlices
@@ -36,13 +35,6 @@ class _Fusion(StitchedSlices, RoiSymbols, Volumes):
         "fusion": [StrOptions({"early", "daft"})],
     }
 
-    @property
-    def mosaic_(self):
-        """The layout of the picture, to put saliency maps back into the brain."""
-        if self.branch == "volume":
-            raise AttributeError("a volume has no mosaic_; its voxels are those of the brain")
-        return BRANCHES[self.branch].mosaic_.fget(self)
-
     def _columns(self):
         columns = super()._columns()
         if self.image is not None and (self.tabular is None or len(self.tabular) == 0):
@@ -58,14 +50,15 @@ class _Fusion(StitchedSlices, RoiSymbols, Volumes):
         return columns
 
     def _images(self, X, fitting):
-        kind = ImageBranch if self.branch == "volume" else BRANCHES[self.branch]
-        return kind._images(self, X, fitting)
+        if fitting:
+            self.branch_ = self.branch
+        return super()._images(X, fitting)
 
-    def _reader(self):
-        return BRANCHES[self.branch]._reader(self)
+    def _recipe(self):
+        return BRANCHES[self.branch]._recipe(self)
 
     def _brain_cells(self):
-        return BRANCHES[self.branch]._brain_cells(self)
+        return BRANCHES[self.branch_]._brain_cells(self)
 
     def _augmentation(self):
         return BRANCHES[self.branch]._augmentation(self)

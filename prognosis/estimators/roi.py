@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import joblib
 
-from imaging.caching import Identified, as_memory, cached_call
+from imaging.bank import Recipe
 from imaging.intensity import rescale_intensity
 from imaging.roi_mosaics import RoiMosaic
 from imaging.volumes import Grid, read_stored, read_volume, to_grid
@@ -27,24 +27,18 @@ class RoiSymbols(CanvasBranch):
     atlas: object = "aal"
     regions: list | int = 8
 
-    @property
-    def mosaic_(self):
-        """The layout of the regions, to put saliency maps back into the brain."""
-        return RoiMosaic(
+    def _recipe(self):
+        mosaic = RoiMosaic(
             self.atlas,
             self.regions,
             plane=self.plane,
             slice_step=self.slice_step or 1,
             size=self.mosaic_size,
         )
-
-    def _reader(self):
-        mosaic = self.mosaic_
         layout = (mosaic.regions, mosaic.plane, mosaic.slice_step, mosaic.size)
-        identified = Identified(mosaic, joblib.hash((mosaic.atlas.identity, layout)))
-        read = cached_call(as_memory(self.memory), _read_regions)
-        arguments = (identified, open_grid(self.grid), self.allow_empty)
-        return lambda cell: read(cell, *arguments)
+        others = (open_grid(self.grid), self.allow_empty)
+        identity = joblib.hash((mosaic.atlas.identity, layout, others))
+        return Recipe(_read_regions, (mosaic, *others), identity, mosaic)
 
     def _brain_cells(self):
         return self.mosaic_.cells(self.grid_)
@@ -142,10 +136,10 @@ class RoiSymbolRegressor(ImageRegressor, RoiSymbols):
     """
 
 
-def _read_regions(source, identified, grid, allow_empty):
+def _read_regions(source, mosaic, grid, allow_empty):
     """The regions of one scan as a picture in [0, 1], with the grid it had."""
     if grid is None:
         volume = read_stored(source, allow_empty=allow_empty)
     else:  # between voxels there are no whole numbers
         volume = to_grid(read_volume(source, allow_empty=allow_empty), grid)
-    return rescale_intensity(identified.value.pack(volume)), Grid.of(volume)
+    return rescale_intensity(mosaic.pack(volume)), Grid.of(volume)

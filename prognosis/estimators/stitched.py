@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar
 
+import joblib
 from sklearn.utils._param_validation import Interval
 
-from imaging.caching import as_memory, cached_call
+from imaging.bank import Recipe
 from imaging.intensity import rescale_intensity
 from imaging.mosaics import SliceMosaic, resize_picture
 from imaging.volumes import Grid, is_picture, read_picture, read_volume, to_grid
@@ -36,10 +37,8 @@ class StitchedSlices(CanvasBranch):
         "first_slice": [Integral, None],
     }
 
-    @property
-    def mosaic_(self):
-        """The layout of the tiles, to put saliency maps back into the brain."""
-        return SliceMosaic(
+    def _recipe(self):
+        mosaic = SliceMosaic(
             plane=self.plane,
             rows=self.rows,
             columns=self.columns,
@@ -47,11 +46,8 @@ class StitchedSlices(CanvasBranch):
             slice_step=self.slice_step,
             size=self.mosaic_size,
         )
-
-    def _reader(self):
-        read = cached_call(as_memory(self.memory), _read_mosaic)
-        arguments = (self.mosaic_, open_grid(self.grid), self.allow_empty)
-        return lambda cell: read(cell, *arguments)
+        arguments = (mosaic, open_grid(self.grid), self.allow_empty)
+        return Recipe(_read_mosaic, arguments, joblib.hash(arguments), mosaic)
 
     def _brain_cells(self):
         return {"brain": self._brain_place()}

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar
 
+import joblib
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from imaging.caching import as_memory, cached_call
+from imaging.bank import Recipe
 from imaging.intensity import rescale_intensity
 from imaging.shrinking import shrink_volume
 from imaging.volumes import Grid, read_volume, to_grid
@@ -33,10 +34,9 @@ class Volumes(ImageBranch):
         "spacing_mm": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def _reader(self):
-        read = cached_call(as_memory(self.memory), _read_volume)
+    def _recipe(self):
         arguments = (float(self.spacing_mm), open_grid(self.grid), self.allow_empty)
-        return lambda cell: read(cell, *arguments)
+        return Recipe(_read_volume, arguments, joblib.hash(arguments), spacing_mm=arguments[0])
 
     def _augmentation(self):
         if not self.augment or self.image is None:

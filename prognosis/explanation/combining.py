@@ -51,8 +51,8 @@ def together(found, X, settings, atlas):
     CohortError
         If the parts see different image columns, or 2-D pictures of different sizes.
     """
-    columns = found[0].part.estimator._image_columns()
-    if any(one.part.estimator._image_columns() != columns for one in found):
+    columns = found[0].part.estimator.image_columns_
+    if any(one.part.estimator.image_columns_ != columns for one in found):
         raise CohortError("the folds' models see different image columns; explain them one by one")
     place, pictures, background = _common_place(found)
     count = np.zeros(len(X), int)

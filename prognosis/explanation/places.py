@@ -175,7 +175,7 @@ def find_place(estimator):
     grid = estimator.grid_
     if grid.affine is None:
         return PicturePlace(grid)
-    branch = getattr(estimator, "branch", None)
-    if branch == "volume" or not hasattr(estimator, "symbol_rows_"):
-        return VolumePlace(float(estimator.spacing_mm), grid)
-    return MosaicPlace(estimator.mosaic_, grid)
+    recipe = estimator.recipe_
+    if recipe.mosaic is None:
+        return VolumePlace(recipe.spacing_mm, grid)
+    return MosaicPlace(recipe.mosaic, grid)

@@ -65,7 +65,7 @@ def region_masks(estimator, *, atlas=None, regions=None, symbols=False):
 
 
 def _shows_regions(estimator):
-    return isinstance(estimator, RoiSymbols) and getattr(estimator, "branch", "roi") == "roi"
+    return isinstance(estimator, RoiSymbols) and getattr(estimator, "branch_", "roi") == "roi"
 
 
 def _from_cells(cells, regions, shape):

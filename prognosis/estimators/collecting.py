@@ -1,0 +1,154 @@
+"""The prepared images of a cohort: made once, in memory or in files, whoever needs them.
+
+What fits into memory becomes one array that is filled scan by scan; what does not stays in files,
+from which batches are read. Within a comparison, folds and models share the files.
+"""
+
+import tempfile
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging.bank import ImageBank, RowsInFiles, shared_bank
+from imaging.caching import as_memory
+from imaging.learning.rows import ImageRows
+from imaging.symbols import draw_symbols
+
+from ..columns import map_images
+
+__all__ = ["Collector", "Strip", "bank_of"]
+
+_DRAWN_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The symbols below the pictures, drawn when they are needed.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_patients, n_symbols)
+        Positions on the scales, see `SymbolScaler.transform`.
+    symbols : list of imaging.Symbol
+    shape : (int, int)
+        Rows and columns of pixels.
+    """
+
+    values: np.ndarray
+    symbols: list
+    shape: tuple
+
+    def __call__(self, rows):
+        """The strips of some patients, shape (n, rows, columns), float32."""
+        return draw_symbols(self.values[rows], self.symbols, self.shape)
+
+
+def bank_of(memory):
+    """Where prepared images are kept: in the folder given, else where a comparison shares them.
+
+    Parameters
+    ----------
+    memory : None, str, os.PathLike or joblib.Memory
+
+    Returns
+    -------
+    ImageBank or None
+        None keeps nothing.
+    """
+    folder = as_memory(memory).location
+    return shared_bank() if folder is None else ImageBank(folder).within("images")
+
+
+class Collector:
+    """Prepares every image of some columns, each column a channel, and keeps them once.
+
+    Parameters
+    ----------
+    recipe : imaging.bank.Recipe
+    X : DataFrame of shape (n_patients, n_channels)
+        The image columns.
+    bank : ImageBank or None
+    limit_bytes : float
+        Beyond so many, images stay in files: those of the bank, or temporary ones.
+    strip : callable, default=None
+        Takes the shape of a prepared image and returns the `Strip` that continues it, or None.
+    """
+
+    def __init__(self, recipe, X, *, bank, limit_bytes, strip=None):
+        self.recipe = recipe
+        self.X = X
+        self.bank = bank
+        self.limit_bytes = limit_bytes
+        self.make_strip = strip
+        self.shape, self.strip, self.array = None, None, None
+        self._entries = None
+        self._temporary = None
+        self._lock = threading.Lock()
+
+    def collect(self, check, n_jobs=None):
+        """Prepare all images.
+
+        Parameters
+        ----------
+        check : callable
+            Takes a column and the grids of its images, and refuses those that do not fit.
+        n_jobs : int or None
+            Threads.
+
+        Returns
+        -------
+        ImageRows
+
+        Raises
+        ------
+        CohortError
+            If an image is missing or cannot be used: the message names row and column.
+        """
+        for channel, column in enumerate(self.X.columns):
+
+            def keep(cell, number, channel=channel):
+                return self._keep(cell, number, channel)
+
+            check(column, map_images(keep, self.X, column, n_jobs=n_jobs, numbered=True))
+        if self.array is None:
+            return ImageRows(RowsInFiles(self._entries, self.strip, self._temporary))
+        if self.strip is not None:
+            for start in range(0, len(self.array), _DRAWN_AT_ONCE):
+                rows = slice(start, start + _DRAWN_AT_ONCE)
+                self.array[rows, :, self.shape[0] :] = self.strip(rows)[:, None]
+        return ImageRows(self.array)
+
+    def _keep(self, cell, number, channel):
+        """Prepare one image and put it where it belongs; returns its grid."""
+        if self.bank is None:
+            (array, grid), entry = self.recipe(cell), None
+        else:
+            entry, array = self.bank.fetch(self.recipe, cell)
+            grid = entry.grid
+        with self._lock:
+            if self.shape is None:
+                self._begin(array.shape)
+        if array.shape != self.shape:
+            return grid  # not that of the first one: it is refused when all are there
+        if self.array is not None:
+            self.array[number, channel, : array.shape[0]] = array
+        else:
+            if entry is None:
+                entry = self._own.put(f"{number}-{channel}", array, grid)
+            self._entries[number][channel] = entry
+        return grid
+
+    def _begin(self, shape):
+        """Now that one image is there, decide where all of them go."""
+        strip = None if self.make_strip is None else self.make_strip(shape)
+        whole = shape if strip is None else (shape[0] + strip.shape[0], *shape[1:])
+        count = self.X.shape
+        if 4.0 * np.prod(count) * np.prod(whole) <= self.limit_bytes:
+            self.array = np.empty((*count, *whole), np.float32)
+        else:
+            self._entries = [[None] * count[1] for _ in range(count[0])]
+            if self.bank is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="prognosis-")
+                self._own = ImageBank(self._temporary.name)
+        self.shape, self.strip = shape, strip
