@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from imaging.symbols import LOOKS, Symbol
 
 from .cells import (
+    EMPTY,
     NUMBER,
     TEXT,
     as_numbers,
@@ -128,18 +129,18 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
 
     def _scale(self, column, kind, look):
         if LOOKS[look] == "continuous":
-            if kind != NUMBER:
+            if kind not in (NUMBER, EMPTY):
                 raise CohortError(
                     f"column {column.name!r} holds {column.dtype} values, which cannot be drawn as "
                     f'{look!r}; use "glyph", or make it numeric with pd.to_numeric'
                 )
+            values = _numbers(column)
             given = (self.limits or {}).get(column.name)
             if given is not None:
                 low, high = given
                 if not low < high:
                     raise ValueError(f"column {column.name!r}: limits must ascend, got {given!r}")
                 return float(low), float(high)
-            values = _numbers(column)
             values = values[~np.isnan(values)]
             return tuple(np.quantile(values, QUANTILES).tolist()) if len(values) else (0.0, 1.0)
         levels = _levels(column, kind)
