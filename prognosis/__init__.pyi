@@ -13,6 +13,7 @@ from .evaluation.comparison import Comparison, compare
 from .evaluation.ladder import linear_ladder, logistic_ladder
 from .evaluation.matched_groups import LockBoxError, MatchedGroups
 from .evaluation.running import ModelError
+from .evaluation.splits import PatientFolds
 from .explanation.counterfactual import Counterfactuals, counterfactuals
 from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler

@@ -1,22 +1,38 @@
-"""The columns of a cohort: which exist, what their images hold, how tabular values become numbers.
+"""The columns of a cohort: which exist, whose outcome is given, what their images hold.
 
 Everything that meets a patient table goes through here, so that one wording names the row, the
-column, what was found and what to do.
+column, what was found and what to do. What tabular cells mean is in `cells`.
 """
-
-import warnings
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.compose import ColumnTransformer
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from imaging.errors import ImageError
 
+from .cells import (
+    NUMBER,
+    TEXT,
+    as_numbers,
+    as_text,
+    column_kind,
+    listing,
+    refuse_new_numbers,
+    warn_of_unseen,
+)
 from .errors import CohortError
 
-__all__ = ["TabularEncoder", "check_cohort", "map_images", "tabular_encoder"]
+__all__ = [
+    "TabularEncoder",
+    "check_cohort",
+    "check_outcome_index",
+    "declared_table",
+    "map_images",
+    "tabular_encoder",
+]
 
 
 def check_cohort(X, columns=()):
@@ -48,13 +64,13 @@ def check_cohort(X, columns=()):
     missing = [name for name in columns if name not in X.columns]
     if missing:
         raise CohortError(
-            f"column {_listing(missing)} not found; the table has {_listing(X.columns)}. "
+            f"column {listing(missing)} not found; the table has {listing(X.columns)}. "
             "Rename it with X.rename(columns={...}) or change the estimator's parameter"
         )
     doubled = [name for name in dict.fromkeys(columns) if (X.columns == name).sum() > 1]
     if doubled:
         raise CohortError(
-            f"column {_listing(doubled)} occurs more than once; "
+            f"column {listing(doubled)} occurs more than once; "
             "keep one: X = X.loc[:, ~X.columns.duplicated()]"
         )
     if not X.index.is_unique:
@@ -64,6 +80,65 @@ def check_cohort(X, columns=()):
             "must be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
         )
     return X
+
+
+def check_outcome_index(X, y):
+    """Check that an outcome belongs to the patients of a table, in their order.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+    y : Series or array-like
+        Without an index on both sides there is nothing to compare.
+
+    Raises
+    ------
+    CohortError
+        If `y` holds the patients of `X` in another order, or other patients.
+    """
+    if not isinstance(y, (pd.Series, pd.DataFrame)) or not isinstance(X, pd.DataFrame):
+        return
+    if y.index.equals(X.index):
+        return
+    strays = y.index[~y.index.isin(X.index)]
+    if len(strays):
+        raise CohortError(f"y has a row {strays[0]!r} that X has not; use the same patient ids")
+    lacking = X.index[~X.index.isin(y.index)]
+    if len(lacking):
+        raise CohortError(f"X has a row {lacking[0]!r} that y has not; use the same patient ids")
+    raise CohortError("y is in another order than X; sort it: y = y.loc[X.index]")
+
+
+def declared_table(transformer, X, columns, *, reset):
+    """The table that a transformer of tabular columns sees.
+
+    Parameters
+    ----------
+    transformer : estimator
+        Gets ``n_features_in_`` and, for a table, ``feature_names_in_`` with `reset`.
+    X : DataFrame; or array-like of shape (n_patients, n_features) where no columns are declared
+    columns : sequence of str or None
+        Columns that it declares; None stands for all.
+    reset : bool
+        Whether this is `fit`.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``x0``, ``x1``, ... if `X` is an array.
+    """
+    if columns is not None:
+        check_cohort(X, columns)
+        if reset:
+            transformer.feature_names_in_ = np.asarray(columns, dtype=object)
+            transformer.n_features_in_ = len(columns)
+        return X
+    if isinstance(X, pd.DataFrame):
+        check_cohort(X, X.columns)
+        validate_data(transformer, X, reset=reset, skip_check_array=True)
+        return X
+    X = validate_data(transformer, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+    return pd.DataFrame(X, columns=[f"x{number}" for number in range(X.shape[1])])
 
 
 def map_images(read, X, column, *, n_jobs=None):
@@ -111,7 +186,9 @@ def tabular_encoder(X, columns):
     Numeric and boolean columns: missing values become the median, with an indicator column where
     values were missing during fit, then zero mean and unit variance. Every other column: missing is
     a category of its own, then one-hot. A category that was not seen during fit is encoded as all
-    zeros; `TabularEncoder` also warns of it.
+    zeros, with a warning. What a column holds counts, not how pandas stores it: objects, nullable
+    and Arrow types are numbers where all values are numbers or truth values, and a categorical
+    column holds text, whose category 1 is "1".
 
     Parameters
     ----------
@@ -127,55 +204,66 @@ def tabular_encoder(X, columns):
     Raises
     ------
     CohortError
-        If a column is missing, holds images, or holds infinite values.
+        If a column is missing, holds images, arrays, dates or durations, or infinite values; when
+        it transforms, also if a column of numbers now holds text, or one of text numbers.
     """
-    from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     columns = list(columns)
     check_cohort(X, columns)
-    _check_values(X, columns)
-    numeric = [name for name in columns if _is_numeric(X[name])]
+    numeric = [name for name in columns if column_kind(X[name]) == NUMBER]
     categorical = [name for name in columns if name not in numeric]
+    for name in numeric:
+        as_numbers(X[name])  # refuses infinite values before anything is fitted
     scale = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),
     )
     encode = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value="missing"),
+        SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True),
         OneHotEncoder(handle_unknown="ignore", sparse_output=False),
     )
-    return ColumnTransformer(
+    return _TypedColumns(
         [("numeric", scale, numeric), ("categorical", encode, categorical)],
         verbose_feature_names_out=False,
     )
 
 
-def _is_numeric(values):
-    return pd.api.types.is_numeric_dtype(values.dtype)
+class _TypedColumns(ColumnTransformer):
+    """Bring columns into one type for each kind, as learnt in fit, before they are encoded."""
 
+    def fit_transform(self, X, y=None, **params):
+        check_cohort(X, self._names("numeric") + self._names("categorical"))
+        self._kinds = {name: column_kind(X[name]) for name in self._names("categorical")}
+        return super().fit_transform(self._typed(X, fitting=True), y, **params)
 
-def _check_values(X, columns):
-    for name in columns:
-        if _is_numeric(X[name]):
-            values = X[name].to_numpy(dtype=float, na_value=np.nan)
-            if np.isinf(values).any():
-                row = X.index[np.isinf(values)][0]
-                raise CohortError(
-                    f"row {row!r}, column {name!r}: found an infinite value; correct it or make it "
-                    "missing: X = X.replace([np.inf, -np.inf], np.nan)"
-                )
-        elif any(hasattr(cell, "affine") for cell in X[name].iloc[:20]):
-            raise CohortError(
-                f"column {name!r} holds images; declare it as image={name!r}, not as tabular"
-            )
+    def transform(self, X, **params):
+        check_is_fitted(self)
+        check_cohort(X, self._names("numeric") + self._names("categorical"))
+        return super().transform(self._typed(X, fitting=False), **params)
 
+    def _names(self, part):
+        return next(list(names) for name, _, names in self.transformers if name == part)
 
-def _listing(names):
-    names = [repr(name) for name in names]
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    def _typed(self, X, fitting):
+        typed = X.copy(deep=False)
+        for name in self._names("numeric"):
+            column = X[name]
+            column_kind(column)  # names pictures and times for what they are
+            numbers = as_numbers(column)
+            if numbers is not column:
+                typed[name] = numbers
+        for place, name in enumerate(self._names("categorical")):
+            column, text = X[name], as_text(X[name])
+            if not fitting:
+                known = self.named_transformers_["categorical"][-1].categories_[place]
+                if self._kinds[name] == TEXT:
+                    refuse_new_numbers(column, text, known)
+                warn_of_unseen(text, known, "it counts as none of them")
+            typed[name] = text
+        return typed
 
 
 class TabularEncoder(TransformerMixin, BaseEstimator):
@@ -186,14 +274,15 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    columns : sequence of str
-        Columns to encode; others may be present and are ignored.
+    columns : sequence of str or None, default=None
+        Columns to encode; others may be present and are ignored. None encodes all; `X` may then
+        be a plain array, whose columns are called ``x0``, ``x1``, ... .
 
     Attributes
     ----------
     encoder_ : sklearn.compose.ColumnTransformer
     feature_names_in_ : ndarray of shape (n_columns,)
-        The columns that are used.
+        The columns that are used; not there after an array.
     n_features_in_ : int
 
     Raises
@@ -213,45 +302,36 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     [-1.22, -0.71, 1.0, 0.0]
     """
 
-    def __init__(self, columns):
+    def __init__(self, columns=None):
         self.columns = columns
 
     def fit(self, X, y=None):
         """Learn medians, categories and scales from the training patients."""
-        columns = list(self.columns)
+        columns = None if self.columns is None else list(self.columns)
+        table = declared_table(self, X, columns, reset=True)
+        columns = table.columns.tolist() if columns is None else columns
         if not columns:
             raise CohortError("columns is empty; name at least one tabular column")
-        encoder = tabular_encoder(X, columns)
-        self.encoder_ = encoder.fit(X[columns])
-        self.feature_names_in_ = np.asarray(columns, dtype=object)
-        self.n_features_in_ = len(columns)
+        self.encoder_ = tabular_encoder(table, columns).fit(table[columns])
         return self
 
     def transform(self, X):
         """Encode patients; ndarray of shape (n_patients, n_features)."""
-        check_is_fitted(self)
-        columns = self.feature_names_in_.tolist()
-        check_cohort(X, columns)
-        _check_values(X, columns)
-        self._warn_of_unseen(X)
-        return self.encoder_.transform(X[columns])
-
-    def _warn_of_unseen(self, X):
-        _, categorical, names = self.encoder_.transformers_[1]
-        if not names:
-            return
-        for name, known in zip(names, categorical[-1].categories_, strict=True):
-            unseen = X[name].notna() & ~X[name].isin(known)
-            if unseen.any():
-                warnings.warn(
-                    f"row {X.index[unseen][0]!r}, column {name!r}: category "
-                    f"{X.loc[unseen, name].iloc[0]!r} was not seen during fit (known: "
-                    f"{_listing(known)}); it counts as none of them",
-                    UserWarning,
-                    stacklevel=3,
-                )
+        check_is_fitted(self, "encoder_")
+        columns = None if self.columns is None else list(self.columns)
+        table = declared_table(self, X, columns, reset=False)
+        return self.encoder_.transform(table[self.encoder_.feature_names_in_.tolist()])
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the encoded features; `input_features` is ignored."""
-        check_is_fitted(self)
+        """Names of the encoded features; with declared columns `input_features` is ignored."""
+        check_is_fitted(self, "encoder_")
+        if self.columns is None:
+            _check_feature_names_in(self, input_features)
         return self.encoder_.get_feature_names_out()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags

@@ -3,17 +3,26 @@
 What is learnt comes from training patients only; `imaging.draw_symbols` does the drawing.
 """
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from imaging.symbols import LOOKS, Symbol
 
-from .columns import _check_values, _is_numeric, _listing, check_cohort
+from .cells import (
+    EMPTY,
+    NUMBER,
+    TEXT,
+    as_numbers,
+    as_text,
+    column_kind,
+    refuse_new_numbers,
+    warn_of_unseen,
+)
+from .columns import declared_table
 from .errors import CohortError
 
 __all__ = ["SymbolScaler"]
@@ -27,12 +36,13 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    columns : sequence of str, or dict of str to str
+    columns : sequence of str, dict of str to str, or None, default=None
         Columns to draw, in this order. A dict gives the look of each: "radius", "angle" or "grey"
         for numbers, "wedges" for ordered levels, "fill" for two values, "glyph" for categories,
         "auto" to choose. A sequence chooses for all: two values are a "fill"; whole numbers of at
         most 12 values and ordered categories "wedges"; other numbers take turns in being "radius"
-        and "angle"; everything else is a "glyph".
+        and "angle"; everything else is a "glyph". None draws all columns; `X` may then be a plain
+        array, whose columns are called ``x0``, ``x1``, ... .
     limits : dict of str to (low, high), default=None
         Where a continuous column ends, in its own units; by default at the first and the
         ninety-ninth percentile of the training patients. Values beyond are clipped.
@@ -42,6 +52,7 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
     symbols_ : list of imaging.Symbol
     scales_ : dict of str to (low, high) or to ndarray of levels
     feature_names_in_ : ndarray of str
+        Not there after an array.
     n_features_in_ : int
 
     Examples
@@ -55,7 +66,7 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
     [[0.03, 0.0], [0.41, 1.0], [1.0, 0.0], [nan, 0.0]]
     """
 
-    def __init__(self, columns, *, limits=None):
+    def __init__(self, columns=None, *, limits=None):
         self.columns = columns
         self.limits = limits
 
@@ -69,28 +80,27 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
         ValueError
             If a look is unknown or limits are not in ascending order.
         """
-        columns = list(self.columns)
+        declared = None if self.columns is None else list(self.columns)
+        X = declared_table(self, X, declared, reset=True)
+        columns = X.columns.tolist() if declared is None else declared
         if not columns:
             raise CohortError("columns is empty; name at least one column to draw")
-        check_cohort(X, columns)
-        _check_values(X, columns)
         looks = dict(self.columns) if isinstance(self.columns, Mapping) else {}
-        self.symbols_, self.scales_, turns = [], {}, 0
+        self.symbols_, self.scales_, self._kinds, turns = [], {}, {}, 0
         for name in columns:
             look = looks.get(name, "auto")
+            kind = self._kinds[name] = column_kind(X[name])
             if look == "auto":
-                look = _choose(X[name])
+                look = _choose(X[name], kind)
                 if look == "radius":
                     look, turns = ("radius", "angle")[turns % 2], turns + 1
             if look not in LOOKS:
                 raise ValueError(f"column {name!r}: look must be among {list(LOOKS)}, got {look!r}")
-            scale, levels = self._scale(X[name], look), 2
+            scale, levels = self._scale(X[name], kind, look), 2
             if isinstance(scale, np.ndarray):
                 levels = max(2, len(scale))
             self.scales_[name] = scale
             self.symbols_.append(Symbol(name, look, levels))
-        self.feature_names_in_ = np.asarray(columns, dtype=object)
-        self.n_features_in_ = len(columns)
         return self
 
     def transform(self, X):
@@ -98,34 +108,42 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
 
         A category that was not seen in fit becomes missing, with a warning.
         """
-        check_is_fitted(self)
-        columns = self.feature_names_in_.tolist()
-        check_cohort(X, columns)
-        _check_values(X, columns)
-        return np.stack([self._positions(X[name], self.scales_[name]) for name in columns], axis=1)
+        check_is_fitted(self, "scales_")
+        declared = None if self.columns is None else list(self.columns)
+        X = declared_table(self, X, declared, reset=False)
+        return np.stack([self._positions(X[name], name) for name in self.scales_], axis=1)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the columns; `input_features` is ignored."""
-        check_is_fitted(self)
+        """Names of the columns; where they are declared `input_features` is ignored."""
+        check_is_fitted(self, "scales_")
+        if self.columns is None:
+            return _check_feature_names_in(self, input_features)
         return self.feature_names_in_
 
-    def _scale(self, column, look):
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def _scale(self, column, kind, look):
         if LOOKS[look] == "continuous":
-            if not _is_numeric(column):
+            if kind not in (NUMBER, EMPTY):
                 raise CohortError(
                     f"column {column.name!r} holds {column.dtype} values, which cannot be drawn as "
                     f'{look!r}; use "glyph", or make it numeric with pd.to_numeric'
                 )
+            values = _numbers(column)
             given = (self.limits or {}).get(column.name)
             if given is not None:
                 low, high = given
                 if not low < high:
                     raise ValueError(f"column {column.name!r}: limits must ascend, got {given!r}")
                 return float(low), float(high)
-            values = _numbers(column)
             values = values[~np.isnan(values)]
             return tuple(np.quantile(values, QUANTILES).tolist()) if len(values) else (0.0, 1.0)
-        levels = _levels(column)
+        levels = _levels(column, kind)
         if look == "fill" and len(levels) > 2:
             raise CohortError(
                 f'column {column.name!r} has {len(levels)} values where "fill" needs two; '
@@ -133,7 +151,8 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
             )
         return levels
 
-    def _positions(self, column, scale):
+    def _positions(self, column, name):
+        scale = self.scales_[name]
         if isinstance(scale, tuple):
             low, high = scale
             values = _numbers(column)
@@ -144,41 +163,35 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
         if scale.dtype.kind == "f":
             values = _numbers(column)
             return np.interp(values, scale, places) if len(scale) else np.full(len(column), np.nan)
-        known = dict(zip(scale.tolist(), places, strict=True))
-        unseen = column.notna() & ~column.isin(list(known))
-        if unseen.any():
-            warnings.warn(
-                f"row {column.index[unseen][0]!r}, column {column.name!r}: category "
-                f"{column[unseen].iloc[0]!r} was not seen during fit (known: {_listing(known)}); "
-                "it is drawn as missing",
-                UserWarning,
-                stacklevel=3,
-            )
-        return np.array([known.get(value, np.nan) for value in column.astype(object)], dtype=float)
+        text = as_text(column)
+        if self._kinds[name] == TEXT:
+            refuse_new_numbers(column, text, scale)
+        warn_of_unseen(text, scale, "it is drawn as missing")
+        return text.map(dict(zip(scale.tolist(), places, strict=True))).to_numpy(dtype=float)
 
 
-def _choose(column):
-    levels = _levels(column)
+def _choose(column, kind):
+    levels = _levels(column, kind)
     if len(levels) <= 2:
         return "fill"
     if isinstance(column.dtype, pd.CategoricalDtype):
         return "wedges" if column.cat.ordered else "glyph"
-    if not _is_numeric(column):
+    if kind != NUMBER:
         return "glyph"
     whole = np.array_equal(levels, np.round(levels))
     return "wedges" if whole and len(levels) <= MOST_LEVELS else "radius"
 
 
-def _levels(column):
-    """Sorted values: float64 for numbers, objects for categories (ordered ones in their order)."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.categories.to_numpy(dtype=object)
-    if _is_numeric(column):
+def _levels(column, kind):
+    """Sorted values: float64 for numbers, text for categories (ordered ones in their order)."""
+    if kind == NUMBER:
         values = _numbers(column)
         return np.unique(values[~np.isnan(values)])
-    values = column.dropna().unique()
-    return np.array(sorted(values, key=lambda value: (str(type(value)), value)), dtype=object)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return as_text(pd.Series(column.cat.categories, name=column.name)).unique()
+    return np.array(sorted(as_text(column).dropna().unique()), dtype=object)
 
 
 def _numbers(column):
-    return column.to_numpy(dtype=float, na_value=np.nan)
+    column_kind(column)  # names pictures and times for what they are
+    return as_numbers(column).to_numpy(dtype=float, na_value=np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..columns import check_cohort
-from .inputs import check_kind, check_models, check_outcome, find_classes
+from .inputs import check_kind, check_models, check_outcome, find_classes, find_model_groups
 from .metadata import describe_run
 from .running import cross_predict
 from .scores import (
@@ -60,9 +60,13 @@ def compare(
         shuffled and, for classifiers, stratified.
     baseline : str, default=None
         Model that the others are tested against; the first one by default.
-    groups : array-like of shape (n_patients,), default=None
-        Rows of one group (subject) stay on one side of every fold. Confidence intervals and
-        DeLong's test still count rows.
+    groups : str or array-like of shape (n_patients,), default=None
+        Rows of one group (subject) stay on one side of every fold: the name of a column of `X`, or
+        one value per row. By default the column that a model declares as `patient`, if one does.
+        Every model that asks for `groups` in scikit-learn's metadata routing is given those of its
+        training rows, for the folds that it makes itself; inside other meta-estimators of
+        scikit-learn, such as stacking, use `PatientFolds`. Confidence intervals and DeLong's test
+        still count rows.
     positive_label : default=None
         Of two classes, the one whose probability is reported; by default the last in sorted order.
     df : {"folds", "effective"}, default="folds"
@@ -116,6 +120,7 @@ def compare(
     X = check_cohort(X)
     y = check_outcome(X, y, classification)
     classes = find_classes(y, positive_label) if classification else None
+    groups = find_model_groups(models, X, groups)
     if random_state is None:
         random_state = int(np.random.SeedSequence().generate_state(1)[0])
     splits = make_splits(

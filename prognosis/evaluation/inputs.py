@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier, is_regressor
 
+from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
+from .grouping import check_groups, declared_patient
 
-__all__ = ["check_kind", "check_models", "check_outcome", "find_classes"]
+__all__ = ["check_kind", "check_models", "check_outcome", "find_classes", "find_model_groups"]
 
 
 def check_models(models):
@@ -46,11 +48,7 @@ def check_outcome(X, y, classification):
     if len(y) != len(X):
         raise CohortError(f"y has {len(y)} values and X has {len(X)} rows; they must be the same")
     if isinstance(y, pd.Series):
-        if not y.index.equals(X.index):
-            if set(y.index) == set(X.index):
-                raise CohortError("y is in another order than X; sort it: y = y.loc[X.index]")
-            stray = next(row for row in y.index if row not in X.index)
-            raise CohortError(f"y has a row {stray!r} that X has not; use the same patient ids")
+        check_outcome_index(X, y)
     else:
         y = pd.Series(np.asarray(y), index=X.index, name="outcome")
     missing = y.isna()
@@ -74,3 +72,20 @@ def find_classes(y, positive_label):
     if len(classes) != 2 or positive_label not in classes:
         raise ValueError(f"positive_label={positive_label!r} is not one of two classes: {classes}")
     return sorted(classes, key=lambda label: label == positive_label)
+
+
+def find_model_groups(models, X, groups):
+    """The group of every row: as given, by name or by value, else from what the models declare."""
+    if groups is None:
+        declared = {declared_patient(model): name for name, model in models.items()}
+        declared.pop(None, None)
+        if len(declared) > 1:
+            (one, name), (other, other_name), *_ = declared.items()
+            raise ValueError(
+                f"model {name!r} declares patient={one!r} and {other_name!r} {other!r}; say which "
+                f"rows belong together: groups={one!r}"
+            )
+        groups = next(iter(declared), None)
+    if isinstance(groups, str):
+        groups = check_cohort(X, [groups])[groups]
+    return check_groups(groups, X)

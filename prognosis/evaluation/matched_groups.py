@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..columns import _check_values, _is_numeric, check_cohort
+from ..cells import NUMBER, as_numbers, as_text, column_kind
+from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
 from .files import write_files
 
@@ -202,17 +203,17 @@ class MatchedGroups:
         """Columns as numbers: values, categories, missing; in their own units."""
         names = list(self.match)
         check_cohort(X, names)
-        _check_values(X, names)
         columns = {}
         for name in names:
-            if _is_numeric(X[name]):
-                values = X[name].astype(float)
+            if column_kind(X[name]) == NUMBER:
+                values = as_numbers(X[name]).astype(float)
                 columns[name] = values.fillna(values.median()).fillna(0)
             else:
-                _add_shares(columns, name, X[name])
+                _add_shares(columns, name, as_text(X[name]))
             if X[name].isna().any():
                 columns[f"{name} missing"] = X[name].isna().astype(float)
         if y is not None:
+            check_outcome_index(X, y)
             outcome = pd.Series(np.asarray(y), index=X.index)
             if outcome.nunique() <= 10:
                 _add_shares(columns, "outcome", outcome)

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from tqdm import tqdm
 
 from ..errors import CohortError, PrognosisError
+from .grouping import fit_with_groups
 from .resuming import keep_finished
 from .scores import value_columns
 
@@ -91,7 +92,8 @@ def _run(name, model, X, y, split, classes):
     X_test, y_test = X.iloc[split.test], y.iloc[split.test]
     try:
         start = time.perf_counter()
-        model = clone(model).fit(X.iloc[split.train], y.iloc[split.train])
+        train = split.train
+        model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
         fitted = time.perf_counter()
         values = _predict(model, X_test, classes)
         done = time.perf_counter()

@@ -1,28 +1,47 @@
 """Who is trained on and who is tested on, fold by fold.
 
 Folds are drawn over patients once and given to every model; ``"5x2"`` means five folds, drawn
-twice.
+twice. `PatientFolds` draws those that a model makes inside its training patients.
 """
 
 import re
 from dataclasses import dataclass
+from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
 
+from ..cells import listing
+from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
+from .grouping import check_apart, check_groups
 
-__all__ = ["Split", "make_splits", "parse_cv"]
+__all__ = ["PatientFolds", "Split", "inner_folds", "make_splits", "parse_cv"]
+
+MOST_CLASSES = 10  # whole numbers with more values than this are no classes
 
 
 @dataclass(frozen=True)
 class Split:
-    """One fold: row numbers of its training and its test patients; counting starts at 1."""
+    """One fold: row numbers of its training and its test patients; counting starts at 1.
+
+    `groups` are those of the training rows, for what a model divides further; None without groups.
+    """
 
     repeat: int
     fold: int
     train: np.ndarray
     test: np.ndarray
+    groups: np.ndarray | None = None
 
     def __str__(self):
         return f"repeat {self.repeat}, fold {self.fold}"
@@ -101,7 +120,7 @@ def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
     >>> len(splits), str(splits[-1]), sorted((splits[-1].test % 2).tolist())
     (10, 'repeat 2, fold 5', [0, 0, 1, 1])
     """
-    groups = _check_groups(groups, X)
+    groups = check_groups(groups, X)
     if isinstance(cv, (int, str)):
         pairs = _drawn(*parse_cv(cv), X, y, classification, groups, random_state)
     elif hasattr(cv, "split"):
@@ -114,31 +133,139 @@ def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
                 f"cv={cv!r} is not understood: give a number of folds (5), folds x repeats "
                 "('5x2'), a scikit-learn splitter, or pairs of row numbers"
             ) from None
-    splits = _numbered(pairs)
+    splits = _numbered(pairs, groups)
     for split in splits:
         _check_split(split, y, classification, groups)
     return splits
 
 
-def _check_groups(groups, X):
-    if groups is None:
-        return None
-    if isinstance(groups, pd.Series) and not groups.index.equals(X.index):
+class PatientFolds(BaseCrossValidator):
+    """Folds that keep all rows of a patient together, told by a column of the table itself.
+
+    A scikit-learn splitter for tables with several scans of a patient. As it reads the patient from
+    `X`, it works wherever scikit-learn takes ``cv=`` and `groups` do not reach: in
+    `StackingClassifier`, `GridSearchCV`, `CalibratedClassifierCV`, `cross_validate`, and `compare`.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+    patient : str or None, default="subject"
+        Column of `X` that names the patient. Where `X` has no such column, or with None, `groups`
+        names the patient.
+    shuffle : bool, default=True
+    random_state : int, RandomState instance or None, default=None
+
+    Raises
+    ------
+    CohortError
+        In `split`: if neither a column nor `groups` names the patient, a row has none, or there
+        are fewer patients than folds.
+
+    Notes
+    -----
+    Folds are stratified where the outcome has classes: text, truth values, or at most ten different
+    whole numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from prognosis import PatientFolds, TabularEncoder
+    >>> X = pd.DataFrame({"subject": np.repeat(np.arange(20), 3), "nihss": np.arange(60) % 25})
+    >>> y = np.repeat([0, 1] * 10, 3)
+    >>> folds = PatientFolds(5, random_state=0)
+    >>> [set(X["subject"][train]) & set(X["subject"][test]) for train, test in folds.split(X, y)]
+    [set(), set(), set(), set(), set()]
+    >>> logistic = make_pipeline(TabularEncoder(["nihss"]), LogisticRegression())
+    >>> search = GridSearchCV(logistic, {"logisticregression__C": [0.1, 1]}, cv=folds).fit(X, y)
+    """
+
+    __metadata_request__split: ClassVar = {"groups": True}
+
+    def __init__(self, n_splits=5, patient="subject", shuffle=True, random_state=None):
+        self.n_splits = n_splits
+        self.patient = patient
+        self.shuffle = shuffle
+        self.random_state = random_state
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Number of folds."""
+        return self.n_splits
+
+    def split(self, X, y=None, groups=None):
+        """Draw the folds.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_columns); or array-like, with `groups`
+        y : array-like of shape (n_rows,), default=None
+        groups : array-like of shape (n_rows,), default=None
+            Only looked at where `X` has no column `patient`.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Row numbers.
+        """
+        patients = self._patients(X, groups)
+        check_outcome_index(X, y)
+        found, patients = np.unique(patients, return_inverse=True)
+        if len(found) < self.n_splits:
+            raise CohortError(
+                f"{self.n_splits} folds need at least {self.n_splits} patients, found "
+                f"{len(found)}; lower n_splits"
+            )
+        classes = _classes(y, self.n_splits)
+        splitter = GroupKFold if classes is None else StratifiedGroupKFold
+        folds = splitter(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
+        yield from folds.split(np.zeros(len(patients)), classes, patients)
+
+    def _patients(self, X, groups):
+        if self.patient is not None and isinstance(X, pd.DataFrame) and self.patient in X.columns:
+            return check_groups(check_cohort(X, [self.patient])[self.patient], X)
+        if groups is not None:
+            return check_groups(groups, X)
+        if isinstance(X, pd.DataFrame):
+            found = f"the table has {listing(X.columns)}"
+        else:
+            found = f"X is {type(X).__name__}, which has no columns"
         raise CohortError(
-            "groups has another index than X; bring it into X's order: groups = groups.loc[X.index]"
+            f"PatientFolds does not know the patient of each row: it looks for column "
+            f"{self.patient!r}, and {found}; give patient='...' a column of X, or groups"
         )
-    groups = np.asarray(groups)
-    if groups.shape != (len(X),):
-        raise CohortError(f"groups has shape {groups.shape} where ({len(X)},) was expected")
-    missing = pd.isna(groups)
-    if missing.any():
-        raise CohortError(f"row {X.index[missing][0]!r}: no group; give every row its subject")
-    return groups
+
+
+def inner_folds(cv, X, y, groups=None, *, classifier):
+    """Folds that a meta-estimator makes of its training rows, no group on both sides of one.
+
+    Parameters
+    ----------
+    cv : int, scikit-learn splitter, iterable or None
+        Numbers as in scikit-learn: stratified for classifiers, never shuffled.
+    X, y : training rows
+    groups : ndarray of shape (n_rows,) or None
+    classifier : bool
+
+    Returns
+    -------
+    list of (train, test)
+
+    Raises
+    ------
+    CohortError
+        If a splitter tears a group apart.
+    """
+    if groups is not None and (cv is None or isinstance(cv, Integral)):
+        cv = PatientFolds(5 if cv is None else cv, patient=None, shuffle=False)
+    folds = list(check_cv(cv, y, classifier=classifier).split(X, y, groups))
+    for number, (train, test) in enumerate(folds, start=1):
+        check_apart(groups, train, test, f"inner fold {number}")
+    return folds
 
 
 def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state):
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
-
     units = len(X) if groups is None else len(np.unique(groups))
     if units < n_folds:
         raise CohortError(
@@ -162,14 +289,29 @@ def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state):
     return pairs
 
 
-def _numbered(pairs):
+def _classes(y, n_splits):
+    """Number of the class of every row; None where the outcome has no classes to stratify by."""
+    if y is None or np.ndim(y) != 1:
+        return None
+    counts = pd.Series(np.asarray(y)).value_counts()
+    if not len(counts) or counts.max() < n_splits:
+        return None
+    values = counts.index
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        if len(values) > MOST_CLASSES or not np.equal(values, np.round(values)).all():
+            return None
+    return pd.factorize(np.asarray(y))[0]
+
+
+def _numbered(pairs, groups):
     splits, repeat, fold, tested = [], 1, 0, set()
     for train, test in pairs:
         if tested.intersection(test.tolist()):
             repeat, fold, tested = repeat + 1, 0, set()
         fold += 1
         tested.update(test.tolist())
-        splits.append(Split(repeat, fold, train, test))
+        inside = None if groups is None else groups[train]
+        splits.append(Split(repeat, fold, train, test, inside))
     if not splits:
         raise CohortError("cv gives no folds")
     return splits
@@ -181,13 +323,7 @@ def _check_split(split, y, classification, groups):
     both = np.intersect1d(split.train, split.test)
     if both.size:
         raise CohortError(f"row {y.index[both[0]]!r} is in training and in test of {split}")
-    if groups is not None:
-        both = np.intersect1d(groups[split.train], groups[split.test])
-        if both.size:
-            raise CohortError(
-                f"group {both[0]!r} is in training and in test of {split}; use a splitter that "
-                "keeps groups together, such as StratifiedGroupKFold"
-            )
+    check_apart(groups, split.train, split.test, split)
     if classification:
         for side, rows in (("training", split.train), ("test", split.test)):
             absent = np.setdiff1d(y.unique(), y.iloc[rows].unique())

@@ -4,11 +4,12 @@ Networks tend to be too sure of themselves; dividing their log odds by a number 
 that without changing which patient ranks above which.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -17,6 +18,10 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+
+from ..columns import check_outcome_index
+from .grouping import find_groups, fit_held
+from .splits import inner_folds
 
 __all__ = ["TemperatureScaled"]
 
@@ -35,8 +40,9 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : classifier with `predict_proba`
     cv : int or scikit-learn splitter, default=5
-        Folds for the out-of-fold predictions; a number is stratified. Networks are trained once
-        more for each.
+        Folds for the out-of-fold predictions; a number is stratified, and keeps rows of one patient
+        together where `fit` is given `groups` or the classifier declares its `patient`. Networks
+        are trained once more for each.
 
     Attributes
     ----------
@@ -65,11 +71,13 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     True
     """
 
+    __metadata_request__fit: ClassVar = {"groups": True}
+
     def __init__(self, estimator, cv=5):
         self.estimator = estimator
         self.cv = cv
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None):
         """Learn the temperature out of fold, then fit the classifier.
 
         Parameters
@@ -78,6 +86,9 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_patients,)
         sample_weight : array-like of shape (n_patients,), default=None
             Handed to the classifier, and weighs patients when the temperature is learnt.
+        groups : array-like of shape (n_patients,), default=None
+            Rows of one group (patient) stay together in every fold; also handed to the classifier
+            if it takes them. By default the column that the classifier declares as `patient`.
 
         Returns
         -------
@@ -88,6 +99,8 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             If a class has fewer patients than there are folds, or the classifier gives no
             probabilities.
+        CohortError
+            If `y` has the index of other patients, or `cv` tears a group apart.
         """
         if not hasattr(self.estimator, "predict_proba"):
             raise ValueError(
@@ -100,6 +113,8 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         (X,) = indexable(X)
         validate_data(self, X, skip_check_array=True)
+        check_outcome_index(X, y)
+        groups = find_groups(self.estimator, X, groups)
         check_classification_targets(y)
         labels = column_or_1d(y, warn=True)
         # A Series stays one, so that an image estimator can compare its index with that of X.
@@ -109,14 +124,14 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         log_odds = np.full((len(labels), len(self.classes_)), np.nan)
-        for train, test in check_cv(self.cv, labels, classifier=True).split(X, labels):
-            model = self._fit_one(X, y, weights, train)
+        for train, test in inner_folds(self.cv, X, labels, groups, classifier=True):
+            model = self._fit_one(X, y, weights, groups, train)
             log_odds[test] = self._log_probabilities(model, _safe_indexing(X, test))
         tested = ~np.isnan(log_odds).any(axis=1)
         self.temperature_ = _best_temperature(
             log_odds[tested], targets[tested], None if weights is None else weights[tested]
         )
-        self.estimator_ = self._fit_one(X, y, weights, np.arange(len(labels)))
+        self.estimator_ = self._fit_one(X, y, weights, groups, np.arange(len(labels)))
         return self
 
     def predict_proba(self, X):
@@ -132,11 +147,11 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
-    def _fit_one(self, X, y, weights, rows):
+    def _fit_one(self, X, y, weights, groups, rows):
         further = {} if weights is None else {"sample_weight": weights[rows]}
-        return clone(self.estimator).fit(
-            _safe_indexing(X, rows), _safe_indexing(y, rows), **further
-        )
+        inside = None if groups is None else groups[rows]
+        X, y = _safe_indexing(X, rows), _safe_indexing(y, rows)
+        return fit_held(clone(self.estimator), X, y, inside, **further)
 
     def _log_probabilities(self, model, X):
         found = np.clip(model.predict_proba(X), LEAST_PROBABILITY, 1)

@@ -4,16 +4,19 @@ After White et al. 2024, where three regions chosen in this way did nearly as we
 """
 
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
+from ..columns import check_cohort, check_outcome_index
 from ..estimators.roi import RoiSymbols
+from ..evaluation.grouping import find_groups, fit_held
+from ..evaluation.splits import inner_folds
 from .contrasts import NoContrastError
 from .counterfactual import counterfactuals
 from .counterfactual_tables import region_importance
@@ -51,8 +54,9 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         everybody on one side there is no counterfactual; then, with a warning, saliency stands in.
     cv : int, scikit-learn splitter or None, default=None
         Folds of the training patients such that each is explained by a network that did not train
-        on him or her; costs so many trainings more. None: one network explains those it was
-        trained on.
+        on him or her; costs so many trainings more. A number keeps rows of one patient together
+        where `fit` is given `groups` or the estimator declares its `patient`. None: one network
+        explains those it was trained on.
     n_patients : int or None, default=60
         Patients to explain, drawn at random; None explains all.
     max_regions : int, default=2
@@ -85,6 +89,8 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
     (24, 2)
     """
 
+    __metadata_request__fit: ClassVar = {"groups": True}
+
     def __init__(
         self,
         estimator,
@@ -104,7 +110,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         self.max_regions = max_regions
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None):
         """Rank the regions on these patients, keep the first `k`, and train with them.
 
         Parameters
@@ -113,6 +119,9 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_patients,)
         sample_weight : array-like of shape (n_patients,), default=None
             Zero leaves a patient out of everything.
+        groups : array-like of shape (n_patients,), default=None
+            Rows of one group (patient) stay together in every fold; also handed to the estimator
+            if it takes them. By default the column that the estimator declares as `patient`.
 
         Returns
         -------
@@ -124,25 +133,37 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             If the estimator shows no regions.
         ValueError
             If `k` or another parameter is out of range.
+        CohortError
+            As the estimator; also if `y` has the index of other patients, or `cv` tears a group
+            apart.
         """
         self._check()
+        check_cohort(X)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        check_outcome_index(X, y)
+        groups = find_groups(self.estimator, X, groups)
         if sample_weight is not None:
-            kept = np.flatnonzero(np.asarray(sample_weight) > 0)
-            X, y, sample_weight = (_safe_indexing(each, kept) for each in (X, y, sample_weight))
-        y = y if isinstance(y, pd.Series) else pd.Series(np.asarray(y), index=X.index)
+            weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            kept = np.flatnonzero(weights > 0)
+            X, y, sample_weight = (_safe_indexing(each, kept) for each in (X, y, weights))
+            groups = None if groups is None else groups[kept]
+        y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
         everyone = clone(self.estimator)
         regions = list(everyone.mosaic_.regions)
         if not 1 <= self.k <= len(regions):
             raise ValueError(
                 f"k must be 1 to {len(regions)}, the regions of the estimator; got {self.k!r}"
             )
-        ranking = self._rank(everyone, X, y, sample_weight)
+        ranking = self._rank(everyone, X, y, sample_weight, groups)
         ranking["rank"] = np.arange(1, len(ranking) + 1)
         ranking["kept"] = ranking["rank"] <= self.k
         self.ranking_ = ranking
         self.regions_ = ranking.index[: self.k].tolist()
-        self.estimator_ = clone(self.estimator).set_params(regions=self.regions_)
-        self.estimator_.fit(X, y, sample_weight=sample_weight)
+        chosen = clone(self.estimator).set_params(regions=self.regions_)
+        self.estimator_ = fit_held(chosen, X, y, groups, sample_weight=sample_weight)
         return self
 
     def predict(self, X):
@@ -206,16 +227,18 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         if self.n_patients is not None and not self.n_patients >= 1:
             raise ValueError(f"n_patients must be at least 1 or None, got {self.n_patients!r}")
 
-    def _rank(self, estimator, X, y, sample_weight):
+    def _rank(self, estimator, X, y, sample_weight, groups):
         """Importance of every region, by networks that see all of them."""
         chosen = check_random_state(self.random_state).permutation(len(X))[: self.n_patients]
         models = []
-        for train, test in self._folds(X, y):
+        for train, test in self._folds(X, y, groups):
             explained = np.intersect1d(test, chosen)
             if len(explained):
                 weights = None if sample_weight is None else _safe_indexing(sample_weight, train)
-                model = clone(estimator).fit(X.iloc[train], y.iloc[train], sample_weight=weights)
-                models.append((model, X.iloc[explained], X.iloc[train], y.iloc[train]))
+                inside = None if groups is None else groups[train]
+                known = X.iloc[train], y.iloc[train]
+                model = fit_held(clone(estimator), *known, inside, sample_weight=weights)
+                models.append((model, X.iloc[explained], *known))
         if self.by == "counterfactual":
             try:
                 found = [self._counterfactuals(*each) for each in models]
@@ -243,12 +266,10 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             max_regions=self.max_regions,
         )
 
-    def _folds(self, X, y):
+    def _folds(self, X, y, groups):
         if self.cv is None:
             return [(np.arange(len(X)), np.arange(len(X)))]
-        groups = None if self.patient is None else X[self.patient]
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        return list(splitter.split(X, y, groups))
+        return inner_folds(self.cv, X, y, groups, classifier=is_classifier(self.estimator))
 
 
 def _region_shares(model, X):

@@ -4,13 +4,21 @@ Cross-fitted: the features that a training patient gets come from a network that
 patient's outcome, and are aligned so that a column means the same whichever network gave it.
 """
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import get_tags
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_is_fitted,
+    column_or_1d,
+)
 
-from ..columns import check_cohort
+from ..columns import check_cohort, check_outcome_index, declared_table
 from ..errors import CohortError
+from ..evaluation.grouping import find_groups, fit_held
 from ..evaluation.splits import make_splits
 
 __all__ = ["ImageEmbedding"]
@@ -25,7 +33,8 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Unfitted, for example ``StitchedSliceClassifier("t1w")``; it is cloned for every fold.
     cv : int, scikit-learn splitter or iterable of (train, test) row numbers, default=5
         Folds of the cross-fitting; a number is stratified for classifiers, and keeps rows of one
-        patient together where the estimator has `patient`. Every row must be tested.
+        patient together where `fit` is given `groups` or the estimator declares its `patient`.
+        Every row must be tested.
     n_components : int, default=8
         Aligned penultimate features; 0 keeps only what the networks conclude.
     prefix : str, default="cnn"
@@ -75,6 +84,8 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     (30, 2)
     """
 
+    __metadata_request__fit: ClassVar = {"groups": True}
+
     def __init__(self, estimator, cv=5, *, n_components=8, prefix="cnn", random_state=None):
         self.estimator = estimator
         self.cv = cv
@@ -82,13 +93,17 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         self.prefix = prefix
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X, y, *, groups=None):
         """Train one network per fold.
 
         Parameters
         ----------
-        X : DataFrame of shape (n_patients, n_columns)
+        X : DataFrame of shape (n_patients, n_columns); or array-like, if the estimator declares no
+            column
         y : array-like of shape (n_patients,)
+        groups : array-like of shape (n_patients,), default=None
+            Rows of one group (patient) stay together in every fold; also handed to the estimator
+            if it takes them. By default the column that the estimator declares as `patient`.
 
         Returns
         -------
@@ -97,14 +112,15 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         CohortError
-            As the estimator; also if a column to be added exists already.
+            As the estimator; also if a column to be added exists already, `y` has the index of
+            other patients, or `cv` tears a group apart.
         ValueError
             If `n_components` is negative, or the estimator cannot embed.
         """
-        self.fit_transform(X, y)
+        self.fit_transform(X, y, groups=groups)
         return self
 
-    def fit_transform(self, X, y):
+    def fit_transform(self, X, y, *, groups=None):
         """Train one network per fold, and give every patient the features of the one without it.
 
         Parameters and errors as in `fit`.
@@ -112,22 +128,31 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            `X` with the new columns at its end.
+            `X` with the new columns at its end; an array if `X` is one.
         """
-        self._check(X)
-        y = y if isinstance(y, pd.Series) else pd.Series(np.asarray(y), index=X.index)
-        patient = self.estimator.patient
+        self._check()
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        given, X = X, declared_table(self, X, None, reset=True)
+        self._refuse_taken(X, [f"{self.prefix}_{k + 1}" for k in range(self.n_components)])
+        check_outcome_index(X, y)
+        y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
+        groups = find_groups(self.estimator, X, groups)
         splits = make_splits(
             self.cv,
             X,
             y,
             classification=is_classifier(self.estimator),
-            groups=None if patient is None else X[patient],
+            groups=groups,
             random_state=self.random_state,
         )
         self.estimators_, self._alignments, honest = [], [], None
         for split in splits:
-            model = clone(self.estimator).fit(X.iloc[split.train], y.iloc[split.train])
+            model = fit_held(
+                clone(self.estimator), X.iloc[split.train], y.iloc[split.train], split.groups
+            )
             if not self.estimators_:
                 reference = _principal_scores(_flat_inputs(model, X), self.n_components)
             alignment = _Alignment.learn(
@@ -147,9 +172,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             )
         self.columns_ = self._names(honest.shape[1])
         self._refuse_taken(X, self.columns_)
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
-        return self._together(X, honest)
+        return self._together(given, X, honest)
 
     def transform(self, X):
         """Features of new patients: the mean over the networks of all folds.
@@ -162,24 +185,34 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            `X` with the new columns at its end.
+            `X` with the new columns at its end; an array if `X` is one.
         """
         check_is_fitted(self, "estimators_")
-        check_cohort(X)
-        self._refuse_taken(X, self.columns_)
+        given = X
+        if isinstance(X, pd.DataFrame):  # further columns may come and go
+            check_cohort(X)
+            self._refuse_taken(X, self.columns_)
+        else:
+            X = declared_table(self, X, None, reset=False)
         features = [
             self._features(model, alignment, X)
             for model, alignment in zip(self.estimators_, self._alignments, strict=True)
         ]
-        return self._together(X, np.mean(features, axis=0))
+        return self._together(given, X, np.mean(features, axis=0))
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the columns of the transformed table; `input_features` is ignored."""
+        """Names of the columns of the transformed table; ``x0``, ``x1``, ... after an array."""
         check_is_fitted(self, "estimators_")
-        return np.array([*self.feature_names_in_, *self.columns_], dtype=object)
+        before = _check_feature_names_in(self, input_features)
+        return np.array([*before, *self.columns_], dtype=object)
 
-    def _check(self, X):
-        check_cohort(X)
+    def __sklearn_tags__(self):
+        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.target_tags = inner.target_tags
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        return tags
+
+    def _check(self):
         if not hasattr(self.estimator, "embed"):
             raise ValueError(
                 f"{type(self.estimator).__name__} has no embed method; give an image estimator "
@@ -187,7 +220,6 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             )
         if self.n_components < 0:
             raise ValueError(f"n_components must be at least 0, got {self.n_components!r}")
-        self._refuse_taken(X, [f"{self.prefix}_{k + 1}" for k in range(self.n_components)])
 
     def _refuse_taken(self, X, names):
         taken = [name for name in names if name in X.columns]
@@ -213,7 +245,9 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             outputs = [f"{self.prefix}_output_{k + 1}" for k in range(n_outputs)]
         return [*outputs, *(f"{self.prefix}_{k + 1}" for k in range(n_aligned))]
 
-    def _together(self, X, values):
+    def _together(self, given, X, values):
+        if not isinstance(given, pd.DataFrame):
+            return np.hstack([X.to_numpy(), values])
         added = pd.DataFrame(values, index=X.index, columns=self.columns_)
         together = pd.concat([X, added], axis=1)
         together.attrs = dict(X.attrs)
