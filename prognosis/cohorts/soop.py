@@ -6,7 +6,6 @@ once, because a network would otherwise read the lesion from it.
 
 import os
 import shutil
-import tempfile
 import urllib.request
 import warnings
 import zipfile
@@ -19,10 +18,12 @@ import pandas as pd
 import platformdirs
 from joblib import Parallel, delayed
 
+from imaging.contents import file_content
 from imaging.errors import ImageError
-from imaging.files import replacing
+from imaging.files import making_folder, replacing
 
 from ..errors import CohortError, DownloadError
+from .records import read_record, write_record
 
 __all__ = ["fetch_soop", "load_soop", "recover_picture"]
 
@@ -239,19 +240,17 @@ def fetch_soop(folder, *, url=ARCHIVE_URL):
             f"{str(folder)!r} exists but holds no {TABLE}; empty it or choose another data_home"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".downloading-", dir=folder.parent) as temporary:
-        archive, unpacked = Path(temporary, "archive.zip"), Path(temporary, "soop")
+    with making_folder(folder) as temporary:
+        archive = temporary / "archive.zip"
         try:
             _download(url, archive)
-            _unpack(archive, unpacked)
+            _unpack(archive, temporary)
         except (OSError, HTTPException, zipfile.BadZipFile, EOFError, zlib.error) as error:
             raise DownloadError(
                 f"the data could not be fetched whole from {url} ({error}); nothing was kept. "
                 "Check the connection and try again"
             ) from error
-        if folder.exists():
-            folder.rmdir()
-        unpacked.rename(folder)
+        archive.unlink()
     return folder
 
 
@@ -327,21 +326,20 @@ def _has_images(folder, patients):
 
 
 def _grey_picture(source, patient, cache):
-    """Path of the picture without overlay; made once per source file."""
+    """Path of the picture without overlay; made once per content of the source."""
     from PIL import Image
 
-    target = cache / f"{patient}_flair.png"
-    changed_ns = source.stat().st_mtime_ns
-    # The grey picture carries the time of its source, so a picture copied again is converted again.
-    if target.is_file() and target.stat().st_mtime_ns == changed_ns:
-        return str(target)
+    target, record = cache / f"{patient}_flair.png", cache / f"{patient}_flair.json"
     try:
+        made_from = [file_content(source), file_content(__file__)]
+        if read_record(record, [target], made_from) is not None:
+            return str(target)
         grey, _ = recover_picture(source)
-    except ImageError as error:
+    except (ImageError, OSError) as error:
         raise CohortError(f"row {patient!r}, column 'flair': {error}") from error
     with replacing(target) as temporary:
         Image.fromarray(grey).save(temporary, compress_level=1)
-        os.utime(temporary, ns=(changed_ns, changed_ns))
+    write_record(record, [target], made_from)
     return str(target)
 
 

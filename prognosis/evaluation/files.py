@@ -1,12 +1,8 @@
-"""Write result files whole or not at all.
+"""Write result files whole or not at all."""
 
-Everything is first written beside its place under a temporary name; names change only when all of
-it is on disk.
-"""
-
-import os
-import tempfile
 from pathlib import Path
+
+from imaging.files import replacing_all
 
 __all__ = ["write_files"]
 
@@ -38,19 +34,7 @@ def write_files(folder, texts):
     >>> [path.name for path in folder.iterdir()]
     ['note.txt']
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {}
-    try:
+    with replacing_all(folder) as temporary:
         for name, text in texts.items():
-            handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
-            written[temporary] = folder / name
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            os.chmod(temporary, 0o644)
-        for temporary, path in written.items():
-            os.replace(temporary, path)
-    finally:
-        for temporary in written:
-            Path(temporary).unlink(missing_ok=True)
-    return folder
+            (temporary / name).write_text(text, encoding="utf-8", newline="")
+    return Path(folder)

@@ -34,6 +34,10 @@ class MatchedGroups:
     between groups as long as that brings their means, spreads and shares of categories closer.
     Missing values count as a category of their own.
 
+    The lock-box is an honour system: it notes that it was opened, and nothing stops one from
+    opening it again with a new object, or after deleting `record`. What is reported from it is a
+    test only if that was not done.
+
     Parameters
     ----------
     n_groups : int, default=5
@@ -189,7 +193,7 @@ class MatchedGroups:
             write_files(path.parent, {path.name: json.dumps(note, indent=2) + "\n"})
         print(
             f"Lock-box opened: {len(test)} patients, matched with {len(train)} for training. "
-            "It cannot be opened again."
+            "A model that is chosen after this must be tested on other patients."
         )
         return train, test
 

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from sklearn.base import clone
 
-__all__ = ["describe_run", "without_caches"]
+__all__ = ["PACKAGES", "describe_run", "installed_versions", "without_caches"]
 
 PACKAGES = (
     "prognosis-mri",
@@ -45,7 +45,7 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
     """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | installed_versions(PACKAGES),
         "random_state": random_state,
         "cv": " ".join(str(cv).split()),
         "n_folds": max(split.fold for split in splits),
@@ -72,9 +72,10 @@ def without_caches(model):
     return clone(model).set_params(**dict.fromkeys(caches))
 
 
-def _versions():
+def installed_versions(packages):
+    """Versions of those distributions that are installed."""
     found = {}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

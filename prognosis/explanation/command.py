@@ -5,9 +5,7 @@ command line itself.
 """
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 __all__ = ["add_options", "explain_files", "open_model", "run_explain"]
@@ -93,7 +91,7 @@ def run_explain(options, *, load, say):
 
 
 def open_model(path):
-    """Read a model that joblib or pickle wrote. Runs code from the file.
+    """Read a model that joblib or pickle wrote. Runs code from the file, and says so on stderr.
 
     Raises
     ------
@@ -104,6 +102,10 @@ def open_model(path):
 
     if not path.is_file():
         raise ValueError(f"no model file at {str(path)!r}")
+    print(
+        f"prognosis: opening {path} runs whatever code it holds; open only files that you trust",
+        file=sys.stderr,
+    )
     try:
         return joblib.load(path)
     except Exception as error:
@@ -133,6 +135,8 @@ def explain_files(model, X, options):
     OSError
         If the files cannot be written; those that were there before are untouched.
     """
+    from imaging.files import replacing_all
+
     from .saliency import explain
     from .targets import find_parts
 
@@ -149,12 +153,8 @@ def explain_files(model, X, options):
     )
     table = None if found.place.is_picture else found.by_region(options.atlas)
     checks = found.checks()
-    options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=options.out) as temporary:
-        _write(found, table, checks, Path(temporary))
-        for path in sorted(Path(temporary).iterdir()):
-            path.chmod(0o644)
-            os.replace(path, options.out / path.name)
+    with replacing_all(options.out) as temporary:
+        _write(found, table, checks, temporary)
     return found, table
 
 

@@ -1,0 +1,234 @@
+"""What files hold, as short hashes: of images with all their parts, and of a package's code.
+
+A file is hashed once per process and state; size and time alone are never believed.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import re
+import time
+from pathlib import Path
+
+from .errors import ImageError
+
+__all__ = [
+    "code_version",
+    "combined",
+    "file_content",
+    "image_content",
+    "label_tables",
+    "named_content",
+]
+
+_SETTLED_S = 2.0  # clocks of file systems tick: within one tick a file can change twice
+_PARTS = ((".hdr", ".img", ".mat"), (".par", ".rec"), (".head", ".brik"))
+_COMPRESSED = (".gz", ".bz2", ".zst")
+_TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
+_known = {}  # path: (state, hash)
+
+
+def combined(*parts):
+    """Hash several parts together, so that none can run into the next.
+
+    Parameters
+    ----------
+    *parts : str, bytes or ndarray of uint8
+
+    Returns
+    -------
+    bytes of length 32
+
+    Examples
+    --------
+    >>> combined("ab", "c") == combined("a", "bc")
+    False
+    """
+    whole = _new_hash()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "little"))
+        whole.update(data)
+    return whole.digest()
+
+
+def file_content(path):
+    """Hash of a file's bytes.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        ``~`` is the home folder.
+
+    Returns
+    -------
+    str
+        Hexadecimal, 64 digits.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a").write_text("same"), (folder / "b").write_text("same")
+    >>> file_content(folder / "a") == file_content(folder / "b")
+    True
+    """
+    path = os.path.abspath(os.path.expanduser(path))
+    known = _known.get(path)
+    if known is not None and known[0] == _state(os.stat(path)):
+        return known[1]
+    with open(path, "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        content = hashlib.file_digest(file, _new_hash).hexdigest()
+        after = os.fstat(file.fileno())
+    # Windows keeps no time of the last change that programs cannot set: there nothing is believed.
+    settled = os.name != "nt" and time.time() - after.st_ctime > _SETTLED_S
+    if settled and _state(before) == _state(after):
+        _known[path] = (_state(after), content)
+    else:
+        _known.pop(path, None)
+    return content
+
+
+def image_content(path):
+    """Hashes of an image file and of the other halves of its format (.img with .hdr and .mat).
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    tuple of str
+        Ending and hash of each file, in the order of their endings but the named one first. The
+        folder and the name do not matter.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, or it cannot be read.
+    """
+    named = str(path)
+    path = Path(os.path.expanduser(path))
+    if not path.is_file():
+        raise ImageError(f"no file at {named!r}; correct the path or drop the row")
+    try:
+        return tuple(
+            text for file in (path, *_other_halves(path)) for text in _ending_and_content(file)
+        )
+    except OSError as error:
+        raise ImageError(
+            f"{named!r} cannot be read ({error.strerror}); mend its permissions or drop the row"
+        ) from error
+
+
+def named_content(path):
+    """Hashes of a file that a parameter names: an image's other halves and label tables, too.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    tuple of str or None
+        None if it names no file that can be read.
+    """
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        return None
+    path = Path(path)
+    tables = [table for table in label_tables(path.resolve()) if table.is_file()]
+    try:
+        return tuple(
+            text
+            for file in (path, *_other_halves(path), *tables)
+            for text in _ending_and_content(file)
+        )
+    except OSError:
+        return None
+
+
+def label_tables(path):
+    """Where the label table of an atlas may be: beside it, under the same name.
+
+    Examples
+    --------
+    >>> [path.name for path in label_tables(Path("aal.nii.gz"))]
+    ['aal.txt', 'aal.csv', 'aal.tsv']
+    """
+    stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
+    return [path.with_name(stem + suffix) for suffix in _TABLE_SUFFIXES]
+
+
+@functools.cache
+def code_version(*packages):
+    """Hash of everything that packages hold: sources, templates, weights. Once per process.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of top-level packages. None is imported, and one that is not installed is passed over.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    whole = _new_hash()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            files = [
+                file
+                for file in Path(folder).rglob("*")
+                if file.is_file()
+                and not any(
+                    part.startswith(".") or part == "__pycache__"
+                    for part in file.relative_to(folder).parts
+                )
+            ]
+            for file in sorted(files):
+                name = file.relative_to(folder).as_posix()
+                whole.update(f"{package}/{name} {file_content(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _new_hash():
+    return hashlib.blake2b(digest_size=32)
+
+
+def _state(status):
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def _other_halves(path):
+    stem, ending = os.path.splitext(path.name)
+    if ending.lower() in _COMPRESSED:
+        stem, ending = os.path.splitext(stem)
+    for group in _PARTS:
+        if ending.lower() in group:
+            names = [
+                stem + case(other) + compressed
+                for other in group
+                for case in (str.lower, str.upper)
+                for compressed in ("", *_COMPRESSED)
+            ]
+            found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
+            # Each once, where the file system takes .HDR for .hdr.
+            distinct = {os.stat(file).st_ino: file for file in reversed([path, *found])}
+            distinct.pop(os.stat(path).st_ino)
+            return sorted(distinct.values())
+    return []
+
+
+def _ending_and_content(file):
+    endings = [suffix.lower() for suffix in file.suffixes[-2:]]
+    return "".join(endings if endings[-1:] == [".gz"] else endings[-1:]), file_content(file)
