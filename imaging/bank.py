@@ -11,13 +11,13 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 from .caching import fingerprint
 from .contents import code_version
 from .errors import ImageError
 from .files import replacing
+from .identity import identity
 from .volumes import Grid
 
 __all__ = ["BankEntry", "ImageBank", "Recipe", "RowsInFiles", "shared_bank", "sharing"]
@@ -59,7 +59,7 @@ class Recipe:
         """What tells this recipe's files from those of another, or of other code."""
         packages = ("imaging", self.function.__module__.partition(".")[0])
         name = (self.function.__module__, self.function.__qualname__)
-        return joblib.hash((code_version(*sorted(set(packages))), name, self.identity))
+        return identity((code_version(*sorted(set(packages))), name, self.identity))
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,15 @@ class ImageBank:
         ImageError
             If the scan cannot be used.
         """
-        name = joblib.hash(fingerprint(source))
-        path = self.folder / recipe.key / f"{name}.image"
+        name = identity(fingerprint(source))
+        path = self._path(recipe.key, name)
         found = _found(path)
         if found is None:
             from filelock import FileLock
 
             path.parent.mkdir(parents=True, exist_ok=True)
             # Another process may be at the same scan: it is waited for, not repeated.
-            with FileLock(path.parent / f"{name[:2]}.lock"):
+            with FileLock(path.parent / "lock"):
                 found = _found(path)
                 if found is None:
                     array, grid = recipe(source)
@@ -153,7 +153,13 @@ class ImageBank:
 
     def put(self, name, array, grid):
         """Keep an image under a name of one's own; returns its `BankEntry`."""
-        return self._written(self.folder / f"{name}.image", array, grid)
+        path = self._path("named", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return self._written(path, array, grid)
+
+    def _path(self, kind, name):
+        """Many small folders: in a large one, each writing would take longer than the last."""
+        return self.folder / kind / name[:3] / f"{name}.image"
 
     def _written(self, path, array, grid):
         with replacing(path) as temporary:

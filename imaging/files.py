@@ -12,11 +12,13 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["making_folder", "replacing", "replacing_all"]
+__all__ = ["ScratchFolder", "making_folder", "replacing", "replacing_all"]
 
 _PREFIX = ".writing-"
 _NAME = re.compile(rf"{re.escape(_PREFIX)}([0-9a-f]{{8}})-(\d+)-(\d+)-")
@@ -133,6 +135,45 @@ def making_folder(path):
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+class ScratchFolder:
+    """A folder for temporary files, removed with this object at the latest.
+
+    If the process is killed, the next scratch folder in the same place removes it.
+
+    Parameters
+    ----------
+    parent : str or os.PathLike, default=None
+        None: the system's folder for temporary files.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+
+    Examples
+    --------
+    >>> with ScratchFolder() as scratch:
+    ...     scratch.path.is_dir()
+    True
+    >>> scratch.path.exists()
+    False
+    """
+
+    def __init__(self, parent=None):
+        parent = tempfile.gettempdir() if parent is None else parent
+        self.path = _new(parent, "", functools.partial(os.mkdir, mode=0o700))
+        self._close = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def __getstate__(self):
+        return {"path": self.path, "_close": None}  # a copy in another process owns nothing
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self._close is not None:
+            self._close()
 
 
 def _move_all(temporary, folder):

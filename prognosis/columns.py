@@ -141,7 +141,7 @@ def declared_table(transformer, X, columns, *, reset):
     return pd.DataFrame(X, columns=[f"x{number}" for number in range(X.shape[1])])
 
 
-def map_images(read, X, column, *, n_jobs=None):
+def map_images(read, X, column, *, n_jobs=None, numbered=False):
     """Apply `read` to every image of a column, in row order.
 
     Parameters
@@ -152,6 +152,8 @@ def map_images(read, X, column, *, n_jobs=None):
     column : str
     n_jobs : int, default=None
         Threads that read in parallel (decompression releases the interpreter lock).
+    numbered : bool, default=False
+        Hand `read` the number of the row, too, from 0.
 
     Returns
     -------
@@ -163,20 +165,21 @@ def map_images(read, X, column, *, n_jobs=None):
         Whatever is wrong with an image, with its row and column in front; also for a missing cell.
     """
 
-    def one(row, cell):
+    def one(number, row, cell):
         if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
             raise CohortError(
                 f"row {row!r}, column {column!r}: no image; "
                 f"drop such rows first: X = X.dropna(subset=[{column!r}])"
             )
         try:
-            return read(cell)
+            return read(cell, number) if numbered else read(cell)
         except ImageError as error:
             raise CohortError(f"row {row!r}, column {column!r}: {error}") from error
 
     cells = X[column]
     return Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(one)(row, cell) for row, cell in zip(cells.index, cells, strict=True)
+        delayed(one)(number, row, cell)
+        for number, (row, cell) in enumerate(zip(cells.index, cells, strict=True))
     )
 
 

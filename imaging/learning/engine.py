@@ -5,6 +5,7 @@ reproducibility exist here and nowhere else.
 """
 
 import copy
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ def train_network(
         if score is not None:
             callbacks.append(("score", _Score(score)))
         if score is not None or validation is not None:
-            stopping = EarlyStopping(
+            stopping = _Stopping(
                 monitor="valid_loss" if score is None else "score",
                 lower_is_better=score is None,
                 patience=patience or epochs,
@@ -230,9 +231,10 @@ class _Engine(NeuralNet):
         return self
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
-        # skorch's own ends quietly on Ctrl-C, as if the training were finished.
+        # skorch's own takes Ctrl-C for an early stop and ends quietly, as if it were finished.
         self.notify("on_train_begin", X=X, y=y)
-        self.fit_loop(X, y, **fit_params)
+        with suppress(_StopEarly):
+            self.fit_loop(X, y, **fit_params)
         self.notify("on_train_end", X=X, y=y)
         return self
 
@@ -265,6 +267,22 @@ class _Engine(NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         return self.criterion_(y_pred, y_true, X["weight"])
+
+
+class _StopEarly(Exception):
+    """No better epoch is expected."""
+
+
+class _Stopping(EarlyStopping):
+    """skorch's, told apart from the user's Ctrl-C, for which it uses the same exception."""
+
+    def on_epoch_end(self, net, **kwargs):
+        try:
+            super().on_epoch_end(net, **kwargs)
+        except KeyboardInterrupt:
+            if self.misses_ < self.patience:
+                raise
+            raise _StopEarly from None
 
 
 class _StopAtNonsense(Callback):

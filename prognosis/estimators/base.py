@@ -452,9 +452,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
         return torch.from_numpy(model.coef_[None]), torch.tensor([model.intercept_])
 
 
-def _train(
-    estimator, inputs, y, weights, train, validation, reference, loss, n_outputs, *, seed
-):
+def _train(estimator, inputs, y, weights, train, validation, reference, loss, n_outputs, *, seed):
     """Train one network; module-level, so that joblib can send it to another process."""
     import torch
 

@@ -4,7 +4,6 @@ What fits into memory becomes one array that is filled scan by scan; what does n
 from which batches are read. Within a comparison, folds and models share the files.
 """
 
-import tempfile
 import threading
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from imaging.bank import ImageBank, RowsInFiles, shared_bank
 from imaging.caching import as_memory
+from imaging.files import ScratchFolder
 from imaging.learning.rows import ImageRows
 from imaging.symbols import draw_symbols
 
@@ -83,7 +83,7 @@ class Collector:
         self.make_strip = strip
         self.shape, self.strip, self.array = None, None, None
         self._entries = None
-        self._temporary = None
+        self._scratch = None
         self._lock = threading.Lock()
 
     def collect(self, check, n_jobs=None):
@@ -112,7 +112,7 @@ class Collector:
 
             check(column, map_images(keep, self.X, column, n_jobs=n_jobs, numbered=True))
         if self.array is None:
-            return ImageRows(RowsInFiles(self._entries, self.strip, self._temporary))
+            return ImageRows(RowsInFiles(self._entries, self.strip, keep=self._scratch))
         if self.strip is not None:
             for start in range(0, len(self.array), _DRAWN_AT_ONCE):
                 rows = slice(start, start + _DRAWN_AT_ONCE)
@@ -135,7 +135,8 @@ class Collector:
             self.array[number, channel, : array.shape[0]] = array
         else:
             if entry is None:
-                entry = self._own.put(f"{number}-{channel}", array, grid)
+                own = ImageBank(self._scratch.path)
+                entry = own.put(f"{number:06d}-{channel}", array, grid)
             self._entries[number][channel] = entry
         return grid
 
@@ -149,6 +150,5 @@ class Collector:
         else:
             self._entries = [[None] * count[1] for _ in range(count[0])]
             if self.bank is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="prognosis-")
-                self._own = ImageBank(self._temporary.name)
+                self._scratch = ScratchFolder()
         self.shape, self.strip = shape, strip

@@ -7,7 +7,7 @@ pass, through whatever pipeline or stack the network stands in.
 import threading
 from contextlib import contextmanager
 
-__all__ = ["kept_output", "keeping_outputs"]
+__all__ = ["keeping_outputs", "kept_output"]
 
 _HERE = threading.local()
 

@@ -4,6 +4,7 @@ Nothing here knows what is compared: it turns (model, fold) pairs into out-of-fo
 errors that name both.
 """
 
+import functools
 import sys
 import time
 
@@ -13,7 +14,11 @@ import pandas as pd
 from sklearn.base import clone
 from tqdm import tqdm
 
+from imaging.bank import ImageBank, sharing
+from imaging.files import ScratchFolder
+
 from ..errors import CohortError, PrognosisError
+from ..estimators.outputs import keeping_outputs
 from .grouping import fit_with_groups
 from .resuming import keep_finished
 from .scores import value_columns
@@ -58,9 +63,14 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
     CohortError
         If it is a model's input that cannot be used.
     """
-    run = keep_finished(_run, resume, models, X, y, classes)
     tasks = [(name, split) for split in splits for name in models]
-    with tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar:
+    with (
+        ScratchFolder() as scratch,
+        tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar,
+    ):
+        # Every scan is read and prepared once, for all folds and models, in whichever process.
+        run = functools.partial(_run, bank=ImageBank(scratch.path))
+        run = keep_finished(run, resume, models, X, y, classes)
         results = _Parallel(bar, n_jobs=n_jobs)(
             joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
         )
@@ -87,16 +97,18 @@ class _Parallel(joblib.Parallel):
         self.bar.update(self.n_completed_tasks - self.bar.n)
 
 
-def _run(name, model, X, y, split, classes):
+def _run(name, model, X, y, split, classes, *, bank):
     place = f"model {name!r}, {split}"
     X_test, y_test = X.iloc[split.test], y.iloc[split.test]
     try:
-        start = time.perf_counter()
-        train = split.train
-        model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
-        fitted = time.perf_counter()
-        values = _predict(model, X_test, classes)
-        done = time.perf_counter()
+        with sharing(bank):
+            start = time.perf_counter()
+            train = split.train
+            model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
+            fitted = time.perf_counter()
+            with keeping_outputs():
+                values = _predict(model, X_test, classes)
+            done = time.perf_counter()
     except CohortError as error:
         raise CohortError(f"{place}: {error}") from error
     except Exception as error:
