@@ -23,6 +23,7 @@ __all__ = [
     "Grid",
     "as_picture",
     "is_picture",
+    "is_raster",
     "mask_volume_ml",
     "open_image",
     "read_mask",
@@ -123,6 +124,18 @@ def open_image(source):
         ) from error
 
 
+def is_raster(source):
+    """Whether `source` is the path of a PNG, JPEG, TIFF or BMP file, which lies nowhere in space.
+
+    Examples
+    --------
+    >>> is_raster("sections/sub-1.PNG"), is_raster("sub-1_T1w.nii.gz")
+    (True, False)
+    """
+    named = isinstance(source, (str, os.PathLike))
+    return named and str(source).lower().endswith(PICTURE_SUFFIXES)
+
+
 def is_picture(source):
     """Whether `source` is a 2-D picture (PNG, JPEG, TIFF, or a NIfTI of one slice).
 
@@ -134,7 +147,7 @@ def is_picture(source):
     >>> is_picture(nib.Nifti1Image(np.ones((4, 5, 6), np.float32), np.eye(4)))
     False
     """
-    if isinstance(source, (str, os.PathLike)) and _has_picture_suffix(source):
+    if is_raster(source):
         return True
     return sum(n > 1 for n in open_image(source).shape) == 2
 
@@ -236,7 +249,7 @@ def read_picture(source):
         zero everywhere.
     """
     name = _name(source)
-    if isinstance(source, (str, os.PathLike)) and _has_picture_suffix(source):
+    if is_raster(source):
         return as_picture(_read_raster(Path(source).expanduser()), name)
     image = open_image(source)
     if sum(n > 1 for n in image.shape) != 2:
@@ -371,10 +384,6 @@ def write_image(image, path):
     with replacing(path) as temporary:
         nib.save(image, temporary)
     return path
-
-
-def _has_picture_suffix(source):
-    return str(source).lower().endswith(PICTURE_SUFFIXES)
 
 
 def _read_raster(path):

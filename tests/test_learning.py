@@ -7,9 +7,15 @@ from torch import nn
 
 from imaging.learning.augmentation import TileAugmentation
 from imaging.learning.batches import Batches, Samples
-from imaging.learning.device import private_torch_state, resolve_device, resolve_precision
+from imaging.learning.device import (
+    generators,
+    private_torch_state,
+    resolve_device,
+    resolve_precision,
+)
 from imaging.learning.engine import TrainingError, apply_network, train_network
 from imaging.learning.losses import cross_entropy, squared_error
+from imaging.learning.volume_augmentation import VolumeAugmentation
 from imaging.nets import ARCHITECTURES
 from imaging.nets.classifiers import ImageTabularNet, LightweightEncoder, build_encoder
 
@@ -61,6 +67,36 @@ def test_early_stopping_returns_the_best_epoch_not_the_last():
     )
 
 
+class Interrupted:
+    """Samples of which the user has enough when they are asked for the so-manieth time."""
+
+    def __init__(self, at):
+        self.samples, self.at, self.calls = samples(), at, 0
+
+    def __len__(self):
+        return len(self.samples)
+
+    def take(self, rows):
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return self.samples.take(rows)
+
+
+@pytest.mark.parametrize("at", [1, 6, 20])
+@pytest.mark.parametrize("stopping", [{}, {"validation": samples(20, seed=1), "patience": 1}])
+def test_an_interrupt_comes_out_and_is_no_early_stop(at, stopping):
+    settings = {**SETTINGS, **stopping, "learning_rate": 1e-6, "epochs": 30}
+    with pytest.raises(KeyboardInterrupt):
+        train_network(network, Interrupted(at), seed=0, verbose=1, **settings)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(value):
+    with pytest.raises(TrainingError, match=r"validation score became .* in epoch 1; give"):
+        train_network(network, samples(), seed=0, score=lambda net: value, **SETTINGS)
+
+
 def test_weights_decide_what_is_learnt():
     data = samples(80)
     flipped = Samples(
@@ -83,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_training_with_the_remedy():
 def test_batches_hold_every_sample_once_and_differ_by_one_at_most():
     data = samples(35)
     generator = torch.Generator().manual_seed(0)
-    batches = list(Batches(data, 16, generator=generator))
+    batches = list(Batches(data, 16, order=generator))
     assert sorted(len(y) for _, y in batches) == [11, 12, 12]
     seen = torch.cat([inputs["tabular"] for inputs, _ in batches])
     assert torch.equal(seen.sort(0).values, data.inputs["tabular"].sort(0).values)
@@ -185,11 +221,47 @@ def test_encoders_say_how_many_features_they_give(architecture, shape):
     assert architecture in ARCHITECTURES
 
 
-def test_the_lightweight_network_is_the_published_one_at_256():
-    encoder = LightweightEncoder((256, 256))
+def test_the_lightweight_network_is_the_published_one_where_that_loses_nothing():
+    encoder = LightweightEncoder((254, 254))
     convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
     assert [m.out_channels for m in convolutions] == [16, 32, 64, 128, 256, 512]
     assert encoder.n_features == 2048
+
+
+def unseen(architecture, shape):
+    """How many pixels of an image can change no feature: without gradient in six random images."""
+    with private_torch_state(0):
+        encoder = build_encoder(architecture, shape).eval()
+        images = torch.randn(6, 1, *shape, requires_grad=True)
+    encoder(images).square().sum().backward()
+    return int((images.grad == 0).all(dim=0).sum())
+
+
+# A network's strides multiply to at most 64, so all that can happen at an edge happens among so
+# many sizes; the others are checked along one axis each.
+@pytest.mark.parametrize("size", range(24, 301, 4))
+def test_the_lightweight_network_sees_every_pixel(size):
+    for rows in range(size, size + 4):
+        assert unseen("lightweight", (rows, 24)) == 0
+        assert unseen("lightweight", (26, rows)) == 0
+
+
+@pytest.mark.parametrize("shape", [(96, 120), (152, 128), (240, 192), (256, 256), (300, 297)])
+def test_the_lightweight_network_sees_large_pictures_whole(shape):
+    assert unseen("lightweight", shape) == 0
+
+
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if "resnet" in name])
+def test_residual_networks_see_every_pixel(architecture):
+    sizes = range(24, 57) if architecture == "resnet10" else (33,)
+    for size in sizes:
+        assert unseen(architecture, (size, 24 + size % 8)) == 0
+
+
+@pytest.mark.parametrize("architecture", ["lightweight", "resnet10"])
+def test_volumes_are_seen_whole(architecture):
+    for size in range(24, 32):
+        assert unseen(architecture, (size, 55 - size, 24 + size % 3)) == 0
 
 
 def test_the_reference_image_is_taken_off_inside_the_network():
@@ -211,6 +283,10 @@ def test_devices_and_precision_are_refused_or_resolved():
             resolve_device("cuda")
     assert resolve_precision("bf16", torch.device("cpu"))
     assert not resolve_precision("float32", torch.device("cuda"))
+    with pytest.raises(ValueError, match=r"precision must be among .* got 'typo'"):
+        resolve_precision("typo", torch.device("cpu"))
+    with pytest.raises(ValueError, match="precision must be among"):
+        train_network(network, samples(), seed=0, **{**SETTINGS, "precision": "bf 16"})
 
 
 def test_networks_in_3d_stay_in_float32_on_processors(monkeypatch):
@@ -220,7 +296,13 @@ def test_networks_in_3d_stay_in_float32_on_processors(monkeypatch):
     for shape, wanted in (((32, 32), True), ((16, 16, 16), False)):
         encoder = build_encoder("resnet10", shape)
         assert resolve_precision("auto", cpu, encoder) is wanted
-        assert resolve_precision("bf16", cpu, encoder)
+        assert not resolve_precision("float32", cpu, encoder)
+        if len(shape) == 2:
+            assert resolve_precision("bf16", cpu, encoder)
+        else:
+            with pytest.raises(ValueError, match=r'3-D convolutions .* use precision="auto"'):
+                resolve_precision("bf16", cpu, encoder)
+            assert resolve_precision("bf16", torch.device("cuda"), encoder)
 
 
 def test_regression_loss_and_private_state_nest():
@@ -232,8 +314,69 @@ def test_regression_loss_and_private_state_nest():
         assert torch.equal(inner, torch.rand(1))
 
 
+def test_convolutions_run_on_cudnn_within_and_all_is_as_it_was_outside():
+    names = ("enabled", "benchmark", "deterministic", "allow_tf32")
+
+    def settings():
+        return [getattr(torch.backends.cudnn, name) for name in names]
+
+    before = settings()
+    with private_torch_state(0):
+        assert settings() == [True, False, True, before[3]]
+    assert settings() == before
+
+
+def test_samples_are_ordered_on_the_cpu_and_augmented_where_the_network_is(monkeypatch):
+    order, draws = generators(torch.device("cpu"), 3)
+    assert order is draws and order.device.type == "cpu"
+    made = []
+
+    class Elsewhere:
+        def __init__(self, device):
+            self.device = torch.device(device)
+            made.append(self.device.type)
+
+        def manual_seed(self, seed):
+            self.seed = seed
+            return self
+
+    monkeypatch.setattr(torch, "Generator", Elsewhere)
+    order, draws = generators(torch.device("cuda:1"), 3)
+    assert made == ["cpu", "cuda"]
+    assert str(draws.device) == "cuda:1" and order.seed == draws.seed == 3
+
+
+def test_batches_draw_their_order_from_one_source_and_augment_from_the_other():
+    used = []
+
+    def augment(images, source):
+        used.append((source, images.device))
+        return images
+
+    order, draws = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+    before = draws.get_state()
+    images = Samples({"image": torch.rand(10, 1, 4, 4)}, torch.zeros(10), torch.ones(10))
+    list(Batches(images, 4, order=order, draws=draws, augment=augment, device=torch.device("cpu")))
+    assert {source for source, _ in used} == {draws}
+    assert torch.equal(draws.get_state(), before)
+    assert not torch.equal(order.get_state(), torch.Generator().manual_seed(1).get_state())
+
+
+@pytest.mark.parametrize("shape", [(1, 33, 32), (2, 8, 10, 9)])
+def test_augmentation_makes_no_tensor_on_another_device(shape):
+    # "meta" tensors have a device of their own, and operations refuse to mix it with the CPU.
+    kind = TileAugmentation(tiles=(2, 2), flip_left_right=True, fixed_rows=4)
+    if len(shape) == 4:
+        kind = VolumeAugmentation(flip_left_right=True)
+    moved = kind(torch.zeros(3, *shape, device="meta"), None)
+    assert moved.device.type == "meta" and tuple(moved.shape) == (3, *shape)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_training_on_a_gpu_gives_a_network_on_the_cpu():
-    trained, _ = train_network(network, samples(), seed=0, **{**SETTINGS, "device": "cuda"})
+    settings = {**SETTINGS, "device": "cuda"}
+    trained, history = train_network(network, samples(), seed=0, **settings)
+    again, history_again = train_network(network, samples(), seed=0, **settings)
     assert all(p.device.type == "cpu" for p in trained.parameters())
+    assert torch.equal(parameters(trained), parameters(again)) and history == history_again
     assert np.isfinite(apply_network(trained, samples().inputs, device="cuda")).all()

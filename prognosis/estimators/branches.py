@@ -59,7 +59,8 @@ class ImageBranch(ImageEstimator):
             self.image_columns_ = self._image_columns()
         collector = Collector(
             self.recipe_,
-            X[self.image_columns_],
+            X,
+            self.image_columns_,
             bank=bank_of(self.memory),
             limit_bytes=self.memory_limit_mb * 1e6,
             strip=lambda shape: self._strip(X, shape, fitting),

@@ -66,8 +66,9 @@ class Collector:
     Parameters
     ----------
     recipe : imaging.bank.Recipe
-    X : DataFrame of shape (n_patients, n_channels)
-        The image columns.
+    X : DataFrame
+    columns : list of str
+        Image columns, one for each channel.
     bank : ImageBank or None
     limit_bytes : float
         Beyond so many, images stay in files: those of the bank, or temporary ones.
@@ -75,9 +76,10 @@ class Collector:
         Takes the shape of a prepared image and returns the `Strip` that continues it, or None.
     """
 
-    def __init__(self, recipe, X, *, bank, limit_bytes, strip=None):
+    def __init__(self, recipe, X, columns, *, bank, limit_bytes, strip=None):
         self.recipe = recipe
         self.X = X
+        self.columns = columns
         self.bank = bank
         self.limit_bytes = limit_bytes
         self.make_strip = strip
@@ -105,7 +107,7 @@ class Collector:
         CohortError
             If an image is missing or cannot be used: the message names row and column.
         """
-        for channel, column in enumerate(self.X.columns):
+        for channel, column in enumerate(self.columns):
 
             def keep(cell, number, channel=channel):
                 return self._keep(cell, number, channel)
@@ -144,7 +146,7 @@ class Collector:
         """Now that one image is there, decide where all of them go."""
         strip = None if self.make_strip is None else self.make_strip(shape)
         whole = shape if strip is None else (shape[0] + strip.shape[0], *shape[1:])
-        count = self.X.shape
+        count = (len(self.X), len(self.columns))
         if 4.0 * np.prod(count) * np.prod(whole) <= self.limit_bytes:
             self.array = np.empty((*count, *whole), np.float32)
         else:

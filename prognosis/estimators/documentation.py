@@ -103,7 +103,8 @@ _BLOCKS = {
     "training": """
         patient : str, default=None
             Column that names the patient, when a patient has several rows; the inner split then
-            keeps them together. Split your own folds by it, too.
+            keeps them together, and so do all folds that this package makes around it. See
+            `PatientFolds` for folds of your own.
         epochs : int, default=25
         batch_size : int, default=16
         learning_rate : float, default=1e-3
@@ -115,9 +116,10 @@ _BLOCKS = {
             Turn, shift, scale and brighten training images a little at random.
         validation_fraction : float, default=0
             Fraction of the training patients set aside to keep the network of the best epoch and
-            to stop early. 0 trains on everybody for all epochs, which suits small cohorts.
+            to stop early; refused where that leaves no patient of some class. 0 trains on everybody
+            for all epochs, which suits small cohorts.
         patience : int, default=None
-            With a validation set: epochs without improvement before training stops.
+            Epochs without improvement before training stops; needs `validation_fraction`.
         n_seeds : int, default=1
             Networks trained from different seeds, whose predictions are averaged.
         n_jobs : int, default=None
@@ -126,12 +128,19 @@ _BLOCKS = {
             CPU threads of one training. Fixed, so that results do not depend on `n_jobs`; run
             folds in parallel before you raise it.
         precision : {"auto", "float32", "bf16"}, default="auto"
-            "auto" trains in bfloat16 where the hardware has it (3-D networks on GPUs only);
-            predictions are always float32.
+            "auto" trains in bfloat16 where the hardware has it (3-D networks on GPUs only, since
+            it gives wrong values on processors, where "bf16" is refused for them); predictions are
+            always float32.
         device : str, default="auto"
             "auto" uses a GPU when there is one. A model fitted there unpickles anywhere.
         memory : None, str or joblib.Memory, default=None
             Folder that keeps the prepared images, so that the next `fit` need not read the scans.
+            They belong to the content of the scans, not to their names or times. Within `compare`
+            they are shared by all folds and models without it.
+        memory_limit_mb : float, default=4096
+            Prepared images of one `fit` (or prediction) that take more megabytes than this are not
+            held in memory: they stay in files, in `memory` or in a temporary folder, and batches
+            are read from there. Results are the same.
         random_state : int, RandomState instance or None, default=None
         verbose : int, default=0
             1 shows a progress bar on stderr.

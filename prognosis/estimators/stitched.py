@@ -13,7 +13,15 @@ from sklearn.utils._param_validation import Interval
 from imaging.bank import Recipe
 from imaging.intensity import rescale_intensity
 from imaging.mosaics import SliceMosaic, resize_picture
-from imaging.volumes import Grid, is_picture, read_picture, read_volume, to_grid
+from imaging.volumes import (
+    Grid,
+    is_picture,
+    is_raster,
+    open_image,
+    read_picture,
+    read_volume,
+    to_grid,
+)
 
 from .base import ImageClassifier, ImageRegressor
 from .branches import CanvasBranch, open_grid
@@ -148,6 +156,8 @@ class StitchedSliceRegressor(ImageRegressor, StitchedSlices):
 
 def _read_mosaic(source, mosaic, grid, allow_empty):
     """One scan as a picture in [0, 1], with the grid it had."""
+    if not is_raster(source):
+        source = open_image(source)  # once, for all that follows
     if is_picture(source):
         picture = read_picture(source)
         place = Grid(picture.shape)
