@@ -20,11 +20,15 @@ from .files import replacing
 from .identity import identity
 from .volumes import Grid
 
-__all__ = ["BankEntry", "ImageBank", "Recipe", "RowsInFiles", "shared_bank", "sharing"]
+__all__ = ["BankEntry", "BankError", "ImageBank", "Recipe", "RowsInFiles", "shared_bank", "sharing"]
 
 _MAGIC = b"PRI1"
 _HEAD = struct.Struct("<4sII")  # magic, checksum of all that follows it, length of the description
 _SHARED = []
+
+
+class BankError(ImageError):
+    """Prepared images cannot be kept where they should be: the message says why."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +139,15 @@ class ImageBank:
         ------
         ImageError
             If the scan cannot be used.
+        BankError
+            If the folder cannot be written to.
         """
         name = identity(fingerprint(source))
         path = self._path(recipe.key, name)
         found = _found(path)
         if found is None:
-            from filelock import FileLock
-
-            path.parent.mkdir(parents=True, exist_ok=True)
             # Another process may be at the same scan: it is waited for, not repeated.
-            with FileLock(path.parent / "lock"):
+            with self._locked(path.parent):
                 found = _found(path)
                 if found is None:
                     array, grid = recipe(source)
@@ -153,18 +156,41 @@ class ImageBank:
 
     def put(self, name, array, grid):
         """Keep an image under a name of one's own; returns its `BankEntry`."""
-        path = self._path("named", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return self._written(path, array, grid)
+        return self._written(self._path("named", name), array, grid)
 
     def _path(self, kind, name):
         """Many small folders: in a large one, each writing would take longer than the last."""
         return self.folder / kind / name[:3] / f"{name}.image"
 
+    @contextlib.contextmanager
+    def _locked(self, folder):
+        from filelock import FileLock
+
+        with self._explaining():
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "lock")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _written(self, path, array, grid):
-        with replacing(path) as temporary:
-            _write(temporary, array, grid)
+        with self._explaining():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                _write(temporary, array, grid)
         return BankEntry(path, array.shape, grid)
+
+    @contextlib.contextmanager
+    def _explaining(self):
+        try:
+            yield
+        except OSError as error:
+            raise BankError(
+                f"prepared images cannot be kept in {str(self.folder)!r} ({error.strerror}); make "
+                "room there, or name another folder: memory=..., or TMPDIR for temporary files"
+            ) from error
 
 
 class RowsInFiles:

@@ -233,6 +233,20 @@ def test_several_workers_prepare_no_scan_twice(cohort, tmp_path, prefer):
     assert len(Path(log).read_text().split()) == N
 
 
+def test_a_disk_that_is_full_costs_time_and_no_result(cohort, tmp_path, monkeypatch):
+    expected = ESTIMATORS["stitched"].fit(*cohort).predict_proba(cohort[0])
+    blocked = tmp_path / "blocked"
+    blocked.write_text("no folder")
+    estimator = ESTIMATORS["stitched"].set_params(memory=blocked)
+    try:
+        np.testing.assert_array_equal(estimator.fit(*cohort).predict_proba(cohort[0]), expected)
+        monkeypatch.setattr("tempfile.tempdir", str(blocked))
+        with pytest.raises(CohortError, match="row 'p0', column 'scan': .* TMPDIR"):
+            estimator.set_params(memory_limit_mb=0).fit(*cohort)
+    finally:
+        estimator.set_params(memory=None, memory_limit_mb=4096)
+
+
 def test_a_bank_is_shared_within_a_block_only(tmp_path):
     bank = ImageBank(tmp_path)
     with sharing(bank), sharing(None):

@@ -5,11 +5,12 @@ from which batches are read. Within a comparison, folds and models share the fil
 """
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from imaging.bank import ImageBank, RowsInFiles, shared_bank
+from imaging.bank import BankError, ImageBank, RowsInFiles, shared_bank
 from imaging.caching import as_memory
 from imaging.files import ScratchFolder
 from imaging.learning.rows import ImageRows
@@ -123,11 +124,13 @@ class Collector:
 
     def _keep(self, cell, number, channel):
         """Prepare one image and put it where it belongs; returns its grid."""
-        if self.bank is None:
-            (array, grid), entry = self.recipe(cell), None
-        else:
-            entry, array = self.bank.fetch(self.recipe, cell)
-            grid = entry.grid
+        entry = None
+        if self.bank is not None:
+            with suppress(BankError):  # sharing is a help, not a condition
+                entry, array = self.bank.fetch(self.recipe, cell)
+                grid = entry.grid
+        if entry is None:
+            array, grid = self.recipe(cell)
         with self._lock:
             if self.shape is None:
                 self._begin(array.shape)
@@ -137,8 +140,7 @@ class Collector:
             self.array[number, channel, : array.shape[0]] = array
         else:
             if entry is None:
-                own = ImageBank(self._scratch.path)
-                entry = own.put(f"{number:06d}-{channel}", array, grid)
+                entry = self._own_bank().put(f"{number:06d}-{channel}", array, grid)
             self._entries[number][channel] = entry
         return grid
 
@@ -151,6 +153,10 @@ class Collector:
             self.array = np.empty((*count, *whole), np.float32)
         else:
             self._entries = [[None] * count[1] for _ in range(count[0])]
-            if self.bank is None:
-                self._scratch = ScratchFolder()
         self.shape, self.strip = shape, strip
+
+    def _own_bank(self):
+        with self._lock:
+            if self._scratch is None:
+                self._scratch = ScratchFolder()
+        return ImageBank(self._scratch.path)
