@@ -148,7 +148,7 @@ def test_lesions_of_the_label_map_itself():
 def test_bad_input_is_told():
     with pytest.raises(
         ValueError,
-        match="'lesions' parameter of LabelMapSource must be a sequence of 1 or more or None",
+        match="'lesions' parameter of LabelMapSource must be a sequence",
     ):
         LabelMapSource(lesions=[])
     with pytest.raises(ValueError, match="'fit'"):
