@@ -149,6 +149,9 @@ def test_dropout_varies_where_it_matters_and_repeats():
     assert inside > 0.3 > one.get_fdata().min() >= 0
     plain = segmenter.predict_proba([scan])[0].get_fdata()
     np.testing.assert_array_equal(plain, _fitted().predict_proba([scan])[0].get_fdata())
+    for n_draws in (0, 1, 2.5):
+        with pytest.raises(ValueError, match="n_draws must be"):
+            segmenter.predict_uncertainty([scan], n_draws=n_draws)
     with pytest.raises(ValueError, match="no dropout"):
         _fitted().predict_uncertainty([scan])
 

@@ -86,6 +86,7 @@ def test_checkpoints_of_another_training_are_refused(source, tmp_path):
         "learning_rate": {"learning_rate": 0.5},
         "data": {"source": LabelMapSource(spacing_mm=8, most_lesions=1)},
         "loss": {"tversky": 1.0},
+        "validation": {"validation_samples": 1},
     }
     for name, change in changed.items():
         with pytest.raises(CheckpointError, match=name):
@@ -95,6 +96,14 @@ def test_checkpoints_of_another_training_are_refused(source, tmp_path):
         LesionSegmenter(**TINY, source=source, checkpoint=tmp_path).fit()
     with pytest.raises(CheckpointError, match="no training"):
         LesionSegmenter(**TINY, checkpoint=tmp_path / "nowhere").take_checkpoint()
+
+
+def test_checkpoints_of_real_scans_know_how_these_are_varied(tmp_path):
+    scan = nib.Nifti1Image(np.random.default_rng(0).random((18, 20, 16)), np.diag([8, 8, 8, 1]))
+    LesionSegmenter(**TINY, checkpoint=tmp_path).fit([scan], [scan])
+    for change in ({"mirror": 0.0}, {"augment": False}, {"ct": True}):
+        with pytest.raises(CheckpointError, match="data"):
+            LesionSegmenter(**TINY, checkpoint=tmp_path, **change).fit([scan], [scan])
 
 
 def test_samples_depend_on_seed_epoch_and_place_only(source):

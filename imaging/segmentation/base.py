@@ -1,5 +1,6 @@
 """What both segmenters share: their parameters, fitting, going through scans, and files."""
 
+from numbers import Integral
 from pathlib import Path
 from typing import ClassVar
 
@@ -213,6 +214,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         ----------
         X : sequence of scans
         n_draws : int, default=10
+            2 or more.
 
         Returns
         -------
@@ -222,7 +224,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         Raises
         ------
         ValueError
-            If the network drops nothing, since it was trained with ``dropout=0``.
+            If the network drops nothing, since it was trained with ``dropout=0``, or `n_draws` is
+            too small.
 
         References
         ----------
@@ -231,6 +234,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         from .inference import dropout_layers
 
         check_is_fitted(self, "network_")
+        if not isinstance(n_draws, Integral) or n_draws < 2:
+            raise ValueError(f"n_draws must be a whole number from 2, found {n_draws!r}")
         if not dropout_layers(self.network_):
             raise ValueError("the network has no dropout to draw from; fit it with dropout=0.1")
         return [

@@ -71,7 +71,7 @@ def fit_network(segmenter, real, n_classes, seed):
     if ours.initial_weights is not None:
         initial, card = trained_weights(ours.initial_weights, network_settings)
         seen = SeenScans.of_card(card)
-    held_out, sources = [], []
+    held_out, checked_on, sources = [], [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
         sources.append((SyntheticHeads(_chain(ours, ours.source, n_classes)), share))
@@ -80,6 +80,7 @@ def fit_network(segmenter, real, n_classes, seed):
         held_out += [
             heads.draw(sample_seed(_VALIDATION, i)) for i in range(ours.validation_samples)
         ]
+        checked_on += [_identity(heads), ours.validation_samples]
     if real is not None:
         seen = seen.and_also(real.fingerprints)
         trained, kept = _hold_out(real, ours.validation_fraction, seed)
@@ -93,6 +94,7 @@ def fit_network(segmenter, real, n_classes, seed):
             RealScans([image], [target], ct=ours.ct).draw(0)
             for image, target in zip(kept.images, kept.targets, strict=True)
         ]
+        checked_on.append(joblib.hash((kept.images, kept.targets)))
     stream = PatchStream(
         sources,
         length=ours.steps_per_epoch * ours.batch_size,
@@ -105,6 +107,7 @@ def fit_network(segmenter, real, n_classes, seed):
     settings = {
         "data": [_identity(source) for source, _ in sources],
         "mixing": ours.real_share,
+        "validation": checked_on,
         "patches": ours.patches,
         "loss": [ours.lesion_weight, ours.tversky, ours.warm_start_steps],
         "precision": ours.precision,

@@ -126,7 +126,7 @@ class Deformation(Step):
             "seed": draws.seed(),
         }
         return {
-            "shape": list(shape),
+            "shape": [int(n) for n in shape],
             "matrix": matrix.tolist(),
             "centre": self._centre(draws, scene, size, shape),
             "elastic": elastic,
