@@ -105,6 +105,10 @@ def test_magnitudes_are_varied_as_ever():
     assert step.apply({"image": head}, parameters)["image"].min() >= 0
     scan = np.where(_ball(12), 100, 1).astype(np.float32)
     assert from_zero(scan)[0] is scan and from_zero(scan)[1] is False
+    scan[0, 0, 0] = -1e-5  # what rounding leaves is no sign
+    assert from_zero(scan)[1] is False
+    drawn = RicianNoise().draw(torch_draws(1), {"image": torch.from_numpy(scan[None])})
+    assert drawn["signed"] is False
 
 
 def torch_draws(seed):

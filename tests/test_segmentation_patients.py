@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from imaging.errors import ImageError
 from imaging.segmentation import LesionSegmenter, fitting
 from imaging.segmentation.fitting import _hold_out
 from imaging.segmentation.targets import RealData
@@ -97,6 +98,16 @@ def test_what_cannot_be_split_is_refused():
     for X_, y_ in ((None, None), (None, y)):
         with pytest.raises(ValueError, match="found no scans"):
             LesionSegmenter(**TINY).fit(X_, y_, groups=["a"] * 4)
+
+
+def test_no_scan_and_a_patient_without_one_are_refused():
+    with pytest.raises(ValueError, match="found 0 scans and 0 masks"):
+        LesionSegmenter(**TINY).fit([], [])
+    for method in ("fit", "predict", "score"):
+        model = LesionSegmenter(**TINY).fit([_scan(0)], [_mask()])
+        given = ([_scan(0), []],) if method == "predict" else ([_scan(0), []], [_mask()] * 2)
+        with pytest.raises(ImageError, match="scan 1: found a patient without any scan"):
+            getattr(model, method)(*given)
 
 
 def test_everything_trains_where_nothing_is_set_aside():

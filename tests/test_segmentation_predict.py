@@ -161,6 +161,10 @@ def test_scores_of_empty_masks_and_wrong_counts():
     empty = nib.Nifti1Image(np.zeros(scan.shape, np.uint8), scan.affine)
     blind = _fitted(threshold=1.0)
     assert blind.score([scan, scan], [empty, truth]) == 0.5
+    with pytest.raises(ValueError, match="0 scans and 0 masks"):
+        blind.score([], [])
+    with pytest.raises(ImageError, match="list of scans"):
+        blind.score(scan, [truth])
     with pytest.raises(ValueError, match="1 scans and 2 masks"):
         blind.score([scan], [empty, truth])
 

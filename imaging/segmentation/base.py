@@ -263,7 +263,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         """
         check_is_fitted(self, "network_")
         self._check_parameters()
-        if len(X) != len(y):
+        _check_scans(X)
+        if len(X) != len(y) or len(X) == 0:
             raise ValueError(f"found {len(X)} scans and {len(y)} masks; give one mask per scan")
         scores, scored = [], []
         for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
@@ -300,7 +301,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
             return None
         _check_scans(X)
         scans, masks = ("no" if given is None else len(given) for given in (X, y))
-        if scans != masks or X is None:
+        if scans != masks or not scans or X is None:
             raise ValueError(
                 f"found {scans} scans and {masks} masks; give one mask for each scan, or neither "
                 "(and no groups) to train on synthetic scans"
@@ -312,6 +313,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
             zip(X, y, _patient_numbers(groups, len(X)), strict=True)
         ):
             with _naming(number):
+                if not _sequences(scan):
+                    raise ImageError("found a patient without any scan; give at least one")
                 for image, target, known_by in training_pairs(self, _sequences(scan), mask):
                     for values, value in zip(real, (image, target, patient, known_by), strict=True):
                         values.append(value)

@@ -6,6 +6,8 @@ surrounds the head.
 
 import numpy as np
 
+from ..synthesis.noise import has_sign
+
 __all__ = ["HOUNSFIELD_RANGE", "from_zero", "standardise"]
 
 # Of brain tissue and fresh blood on computed tomography.
@@ -36,11 +38,12 @@ def from_zero(array, *, ct=False):
     >>> from_zero(np.float32([-1000, 30, 900]), ct=True)
     (array([ 0., 30., 80.], dtype=float32), True)
     """
-    lowest = array.min()
     if ct:
-        array, lowest = np.clip(array, *HOUNSFIELD_RANGE), HOUNSFIELD_RANGE[0]
-    signed = bool(ct or lowest < 0)
-    return (array - np.float32(lowest) if signed else array), signed
+        return np.clip(array, *HOUNSFIELD_RANGE) - np.float32(HOUNSFIELD_RANGE[0]), True
+    lowest = float(array.min())
+    if not has_sign(lowest, float(array.max())):
+        return array, False
+    return array - np.float32(lowest), True
 
 
 def standardise(array, *, ct=False):

@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 
+from ..errors import ImageError
 from ..learning.device import resolve_device
 from ..volumes import same_grid, to_grid
 from .geometry import prepare, resized
@@ -32,7 +33,7 @@ def patient_probabilities(segmenter, sequences, draws=0):
     variance : ndarray of the same shape, or None without `draws`
     """
     if not sequences:
-        raise ValueError("found a patient without any scan; give at least one")
+        raise ImageError("found a patient without any scan; give at least one")
     found, total, variances = [], 0.0, 0.0
     for scan in sequences:
         prepared = prepare(scan, segmenter.spacing_mm, segmenter.spatial_dims)

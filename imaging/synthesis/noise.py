@@ -11,7 +11,10 @@ from .fields import smooth_field, white_noise
 from .slabs import voxelwise
 from .steps import Step, device_of
 
-__all__ = ["RicianNoise", "add_noise", "draw_noise"]
+__all__ = ["RicianNoise", "add_noise", "draw_noise", "has_sign"]
+
+# Of the range of an image; what is nearer to 0 is rounding.
+_ROUNDING = 1e-5
 
 
 class RicianNoise(Step):
@@ -72,15 +75,28 @@ class RicianNoise(Step):
 
 def draw_noise(step, draws, scene):
     """Parameters of `add_noise`, drawn within the ranges of a `RicianNoise`."""
-    signed = float(scene["image"].amin()) < 0 if step.signed is None else bool(step.signed)
+    signed = step.signed
+    if signed is None:
+        signed = has_sign(*map(float, scene["image"].aminmax()))
     return {
         "sd": draws.uniform(0, step.sd),
         "coils": draws.integer(1, step.coils),
         "g_factor": draws.uniform(0, step.g_factor),
         "seed": draws.seed(),
         "noise_device": step.noise_device or device_of(scene).type,
-        "signed": signed,
+        "signed": bool(signed),
     }
+
+
+def has_sign(lowest, highest):
+    """Whether an image with these extremes has a sign: values below 0 that are no rounding.
+
+    Examples
+    --------
+    >>> has_sign(-1, 3), has_sign(-5, -2), has_sign(0, 100), has_sign(-1e-8, 1)
+    (True, True, False, False)
+    """
+    return lowest < -_ROUNDING * (highest - lowest)
 
 
 def add_noise(image, parameters):
