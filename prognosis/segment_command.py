@@ -26,7 +26,9 @@ def add_segment(commands, epilog):
         description=(
             "Segment lesions on scans of any sequence. For each scan NAME.nii.gz writes "
             "NAME_lesion.nii.gz on its own voxels and NAME_lesion.png to check it by eye; "
-            "volumes.csv lists the volumes. Every mask has to be looked at: for research only."
+            "volumes.csv lists the volumes. A scan that cannot be segmented does not stop the "
+            "others: it is named on stderr at the end, and the exit code is 3. Every mask has to "
+            "be looked at: for research only."
         ),
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,7 +43,12 @@ def add_segment(commands, epilog):
         metavar="NAME|FILE",
         help="a .safetensors file that `LesionSegmenter.save` wrote, or a pretrained model by name",
     )
-    add("--threshold", type=_share, metavar="P", help="probability of a lesion (default: 0.5)")
+    add(
+        "--threshold",
+        type=_share,
+        metavar="P",
+        help="probability of a lesion (default: the model's)",
+    )
     add("--flips", action="store_true", help="average over mirrored copies: slower, steadier")
     add("--ct", action="store_true", help="scans are CT: clip to 0-80 Hounsfield units")
     add("--device", default="auto", help="auto, cpu, cuda (default: auto)")
@@ -62,15 +69,10 @@ def _segment(options):
 
 
 def _run(options):
-    import pandas as pd
-
-    from imaging.files import replacing
-    from imaging.segmentation.pictures import save_overlay
-    from imaging.volumes import mask_volume_ml, open_image, write_image
-
     names = _names(options.scans)
     for scan in options.scans:  # a wrong path is told before an hour of work
-        open_image(scan)
+        if not Path(scan).expanduser().is_file():
+            raise CohortError(f"no file at {scan!r}; correct the path")
     segmenter = _model(options)
     if not options.quiet and segmenter.card_["scores"]:
         known = ", ".join(
@@ -78,22 +80,69 @@ def _run(options):
         )
         print(f"prognosis: this model's own scores: {known}", file=sys.stderr)
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, failures = [], []
+    _write_volumes(options.out, rows)  # those of an earlier run are not those of this one
     for number, (scan, name) in enumerate(zip(options.scans, names, strict=True), start=1):
         if not options.quiet:
             print(f"prognosis: {number} of {len(names)}: {scan}", file=sys.stderr)
         try:
             (mask,) = segmenter.predict([scan])
-        except ValueError as error:
-            raise CohortError(f"{scan}: {str(error).removeprefix('scan 0: ')}") from error
-        ml = mask_volume_ml(mask)
-        write_image(mask, options.out / f"{name}_lesion.nii.gz")
-        save_overlay(scan, mask, options.out / f"{name}_lesion.png", title=f"{name}: {ml:.1f} ml")
-        rows.append({"scan": str(scan), "mask": f"{name}_lesion.nii.gz", "lesion_ml": round(ml, 3)})
-        with replacing(options.out / "volumes.csv") as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
-    print(pd.DataFrame(rows)[["scan", "lesion_ml"]].to_string(index=False))
-    return 0
+        except Exception as error:  # whatever is wrong with one scan, the others can be done
+            failures.append(f"{scan}: {_sentence(error)}")
+            continue
+        rows.append(_written(mask, options.out, scan, name))
+        _write_volumes(options.out, rows)
+        try:
+            _draw(scan, mask, options.out, name, rows[-1]["lesion_ml"])
+        except OSError:
+            raise
+        except Exception as error:
+            failures.append(f"{scan}: its mask was written, but no picture ({_sentence(error)})")
+    if rows:
+        print(_table(rows)[["scan", "lesion_ml"]].to_string(index=False))
+    if not failures:
+        return 0
+    for failure in failures:
+        print(f"prognosis: {failure}", file=sys.stderr)
+    print(
+        f"prognosis: {len(failures)} of {len(names)} scans failed, see above; volumes.csv holds "
+        f"{len(rows)}",
+        file=sys.stderr,
+    )
+    return 3
+
+
+def _written(mask, folder, scan, name):
+    """Write a mask; its row of the table."""
+    from imaging.volumes import mask_volume_ml, write_image
+
+    path = write_image(mask, folder / f"{name}_lesion.nii.gz")
+    return {"scan": str(scan), "mask": path.name, "lesion_ml": round(mask_volume_ml(mask), 3)}
+
+
+def _draw(scan, mask, folder, name, ml):
+    from imaging.segmentation.pictures import save_overlay
+
+    save_overlay(scan, mask, folder / f"{name}_lesion.png", title=f"{name}: {ml:.1f} ml")
+
+
+def _table(rows):
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=["scan", "mask", "lesion_ml"])
+
+
+def _write_volumes(folder, rows):
+    from imaging.files import replacing
+
+    with replacing(folder / "volumes.csv") as temporary:
+        _table(rows).to_csv(temporary, index=False)
+
+
+def _sentence(error):
+    """What an error says, in one line, without the number of the scan."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].removeprefix("scan 0: ")
 
 
 def _names(scans):
@@ -113,14 +162,17 @@ def _names(scans):
 
 
 def _model(options):
+    from imaging.learning.device import resolve_device
     from imaging.segmentation import LesionSegmenter
     from imaging.segmentation.model_files import model_path
 
-    given = {
-        "device": options.device,
-        "n_threads": options.threads,
-        "test_time_flips": options.flips,
-    }
+    try:
+        resolve_device(options.device)
+    except ValueError as error:
+        raise CohortError(str(error)) from error
+    given = {"device": options.device, "n_threads": options.threads}
+    if options.flips:
+        given["test_time_flips"] = True
     if options.threshold is not None:
         given["threshold"] = options.threshold
     if options.ct:

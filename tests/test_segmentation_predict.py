@@ -93,8 +93,7 @@ def test_flips_are_of_the_axes_that_training_mirrored():
     assert mirrored_axes(True, (0.5, 0, 0), 3) == (0,)
     assert mirrored_axes((0, 2), 0.0, 3) == (0, 2)
     assert mirrored_axes(False, 0.5, 3) == ()
-    with pytest.raises(ValueError, match="axes"):
-        mirrored_axes((2,), 0.5, 2)
+    assert mirrored_axes(np.True_, 0.5, 2) == (0, 1) and mirrored_axes(np.False_, 0.5, 2) == ()
 
 
 def test_windows_agree_with_the_whole_scan():
@@ -150,6 +149,9 @@ def test_dropout_varies_where_it_matters_and_repeats():
     assert inside > 0.3 > one.get_fdata().min() >= 0
     plain = segmenter.predict_proba([scan])[0].get_fdata()
     np.testing.assert_array_equal(plain, _fitted().predict_proba([scan])[0].get_fdata())
+    for n_draws in (0, 1, 2.5):
+        with pytest.raises(ValueError, match="n_draws must be"):
+            segmenter.predict_uncertainty([scan], n_draws=n_draws)
     with pytest.raises(ValueError, match="no dropout"):
         _fitted().predict_uncertainty([scan])
 
@@ -159,6 +161,10 @@ def test_scores_of_empty_masks_and_wrong_counts():
     empty = nib.Nifti1Image(np.zeros(scan.shape, np.uint8), scan.affine)
     blind = _fitted(threshold=1.0)
     assert blind.score([scan, scan], [empty, truth]) == 0.5
+    with pytest.raises(ValueError, match="0 scans and 0 masks"):
+        blind.score([], [])
+    with pytest.raises(ImageError, match="list of scans"):
+        blind.score(scan, [truth])
     with pytest.raises(ValueError, match="1 scans and 2 masks"):
         blind.score([scan], [empty, truth])
 

@@ -117,7 +117,7 @@ def test_a_lesion_at_the_edge_and_in_two_dimensions():
 
 
 def test_bad_input_is_told():
-    with pytest.raises(ValueError, match="choose among cavity, acute, gliosis"):
+    with pytest.raises(ValueError, match="'kinds' parameter of PasteLesions"):
         PasteLesions(kinds=["tumour"])
     with pytest.raises(ValueError, match="numbered 1 to 8"):
         labels = scene(ball(3)) | {"lesion": torch.full((1, 48, 48, 48), 41, dtype=torch.uint8)}

@@ -146,9 +146,12 @@ def test_lesions_of_the_label_map_itself():
 
 
 def test_bad_input_is_told():
-    with pytest.raises(ValueError, match="lesions is empty"):
+    with pytest.raises(
+        ValueError,
+        match="'lesions' parameter of LabelMapSource must be a sequence",
+    ):
         LabelMapSource(lesions=[])
-    with pytest.raises(ValueError, match="fit="):
+    with pytest.raises(ValueError, match="'fit'"):
         LabelMapSource(fit="best")
     with pytest.raises(ImageError, match="no file at"):
         LabelMapSource(["nothing.nii.gz"]).sample({}, 0)

@@ -1,6 +1,8 @@
 """What both segmenters share: their parameters, fitting, going through scans, and files."""
 
+from numbers import Integral
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -8,6 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..errors import ImageError
+from .parameters import CONSTRAINTS, per_axis
+from .seen import SeenScans, warn_of_seen
 from .storage import StoredModel
 
 __all__ = ["BaseSegmenter"]
@@ -19,6 +23,9 @@ class BaseSegmenter(StoredModel, BaseEstimator):
     A subclass names its classes (`_class_names`), says which of them are returned (`_kept`) and
     scored (`_scored`), and turns probabilities into a mask (`_decide`).
     """
+
+    _parameter_constraints: ClassVar = CONSTRAINTS
+    seen_scans_ = SeenScans()  # none, as long as nothing was fitted or loaded
 
     def __init__(
         self,
@@ -95,7 +102,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X=None, y=None):
+    def fit(self, X=None, y=None, groups=None):
         """Train the network.
 
         Parameters
@@ -106,6 +113,10 @@ class BaseSegmenter(StoredModel, BaseEstimator):
             trains on synthetic scans only; with `source`, real and synthetic ones are mixed.
         y : sequence of masks, or None
             One for each scan: its mask, or for tissues a map of the classes' numbers.
+        groups : sequence of labels, or None
+            One for each entry of `X`: of which patient it is, where patients have several. None:
+            every entry is a patient of its own. What is set aside by `validation_fraction` are
+            whole patients.
 
         Returns
         -------
@@ -116,7 +127,9 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         ImageError
             If a scan or mask cannot be used: the message names its place in `X`.
         ValueError
-            If a parameter is out of its range, or `X` and `y` do not go together.
+            If a parameter is out of its range, or `X`, `y` and `groups` do not go together.
+        TrainingError
+            If the network gives no numbers on a validation scan, or the loss is none.
         ModelFileError
             If `initial_weights` is no trained model, or one of another network.
         CheckpointError
@@ -125,9 +138,10 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         from .fitting import fit_network
 
         self._prepare_fit(X)
-        pairs = self._pairs(X, y)
+        real = self._real_data(X, y, groups)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.network_, self.history_ = fit_network(self, pairs, len(self.classes_), seed)
+        fitted = fit_network(self, real, len(self.classes_), seed)
+        self.network_, self.history_, self.seen_scans_ = fitted
         return self
 
     def take_checkpoint(self):
@@ -145,7 +159,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         from .fitting import network_of_checkpoint
 
         self._prepare_fit(None)
-        self.network_, self.history_ = network_of_checkpoint(self, len(self.classes_))
+        fitted = network_of_checkpoint(self, len(self.classes_))
+        self.network_, self.history_, self.seen_scans_ = fitted
         return self
 
     def predict(self, X):
@@ -199,6 +214,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         ----------
         X : sequence of scans
         n_draws : int, default=10
+            2 or more.
 
         Returns
         -------
@@ -208,7 +224,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         Raises
         ------
         ValueError
-            If the network drops nothing, since it was trained with ``dropout=0``.
+            If the network drops nothing, since it was trained with ``dropout=0``, or `n_draws` is
+            too small.
 
         References
         ----------
@@ -217,6 +234,8 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         from .inference import dropout_layers
 
         check_is_fitted(self, "network_")
+        if not isinstance(n_draws, Integral) or n_draws < 2:
+            raise ValueError(f"n_draws must be a whole number from 2, found {n_draws!r}")
         if not dropout_layers(self.network_):
             raise ValueError("the network has no dropout to draw from; fit it with dropout=0.1")
         return [
@@ -225,7 +244,7 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         ]
 
     def score(self, X, y):
-        """Mean Dice over scans; two empty masks agree (1).
+        """Mean Dice over scans; two empty masks agree (1), one that is not empty does not (0).
 
         Parameters
         ----------
@@ -234,55 +253,86 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         Returns
         -------
         float
-            For tissues the mean over the classes that a scan has, without background.
+            For tissues the mean over all classes without background.
+
+        Warns
+        -----
+        UserWarning
+            If the network, or the one that its training began with, has learnt from one of these
+            scans, or may have: see `initial_weights`.
         """
-        if len(X) != len(y):
+        check_is_fitted(self, "network_")
+        self._check_parameters()
+        _check_scans(X)
+        if len(X) != len(y) or len(X) == 0:
             raise ValueError(f"found {len(X)} scans and {len(y)} masks; give one mask per scan")
-        scores = []
+        scores, scored = [], []
         for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
-            prepared, per_class, _ = self._one(number, scan)
-            found = self._decide(prepared, per_class)
+            sequences, per_class, _ = self._one(number, scan)
+            scored.append([sequence.fingerprint for sequence in sequences])
+            found = self._decide(sequences[0], per_class)
             with _naming(number):
-                scores.append(self._dice(found, truth, prepared))
+                scores.append(self._dice(found, truth, sequences[0]))
+        warn_of_seen(self.seen_scans_, scored)
         return float(np.mean(scores))
 
-    def _prepare_fit(self, X):
-        from .fitting import check_parameters
+    def _check_parameters(self):
+        """Refuse parameters that cannot be, each by itself and with the number of axes."""
+        self._validate_params()
+        for name in ("patch_size", "mirror"):
+            per_axis(name, getattr(self, name), self.spatial_dims)
+        flips = () if np.ndim(self.test_time_flips) == 0 else tuple(self.test_time_flips)
+        if len(set(flips)) < len(flips) or not set(flips) <= set(range(self.spatial_dims)):
+            raise ValueError(
+                f"test_time_flips names axes {flips}; give True, or different axes below "
+                f"{self.spatial_dims}"
+            )
 
-        self.patch_size_ = check_parameters(self)
+    def _prepare_fit(self, X):
+        from .fitting import patch_lengths
+
+        self._check_parameters()
+        self.patch_size_ = patch_lengths(self)
         self.classes_ = self._class_names(X is not None)
 
-    def _pairs(self, X, y):
+    def _real_data(self, X, y, groups):
         """Raw scans and targets on the voxels of the network, or None."""
-        if X is None and y is None:
+        if X is None and y is None and groups is None:
             return None
         _check_scans(X)
-        if y is None or len(X) != len(y):
+        scans, masks = ("no" if given is None else len(given) for given in (X, y))
+        if scans != masks or not scans or X is None:
             raise ValueError(
-                f"found {len(X)} scans and {'no' if y is None else len(y)} masks; give one mask "
-                "for each scan, or neither to train on synthetic scans"
+                f"found {scans} scans and {masks} masks; give one mask for each scan, or neither "
+                "(and no groups) to train on synthetic scans"
             )
-        from .targets import training_pairs
+        from .targets import RealData, training_pairs
 
-        images, targets = [], []
-        for number, (scan, mask) in enumerate(zip(X, y, strict=True)):
+        real = RealData([], [], [], [])
+        for number, (scan, mask, patient) in enumerate(
+            zip(X, y, _patient_numbers(groups, len(X)), strict=True)
+        ):
             with _naming(number):
-                for image, target in training_pairs(self, _sequences(scan), mask):
-                    images.append(image)
-                    targets.append(target)
-        return images, targets
+                if not _sequences(scan):
+                    raise ImageError("found a patient without any scan; give at least one")
+                for image, target, known_by in training_pairs(self, _sequences(scan), mask):
+                    for values, value in zip(real, (image, target, patient, known_by), strict=True):
+                        values.append(value)
+        return real
 
     def _through(self, X, draws=0):
+        """Each scan (of several sequences the first), its probabilities, and their variance."""
         check_is_fitted(self, "network_")
+        self._check_parameters()
         _check_scans(X)
         for number, scan in enumerate(X):
-            yield self._one(number, scan, draws)
+            sequences, *maps = self._one(number, scan, draws)
+            yield sequences[0], *maps
 
     def _one(self, number, scan, draws=0):
-        """A scan, and the probabilities of the kept classes on the voxels of the network."""
+        """Prepared sequences, and the probabilities of the kept classes on the first's voxels."""
         from .patients import patient_probabilities
 
-        check_is_fitted(self, "network_")
         with _naming(number):
             return patient_probabilities(self, _sequences(scan), draws)
 
@@ -294,6 +344,20 @@ def _sequences(scan):
 def _check_scans(X):
     if isinstance(X, (str, Path)) or hasattr(X, "affine"):
         raise ImageError("found one scan where a list of scans was expected; give [scan]")
+
+
+def _patient_numbers(groups, count):
+    """The patient of every entry as a number, in order of first appearance."""
+    if groups is None:
+        return list(range(count))
+    groups = list(groups)
+    if len(groups) != count:
+        raise ValueError(f"found {count} scans and {len(groups)} groups; give one label per scan")
+    missing = [n for n, label in enumerate(groups) if label is None or label != label]
+    if missing:
+        raise ValueError(f"groups names no patient for scan {missing[0]}; give a label for each")
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(groups))}
+    return [numbers[label] for label in groups]
 
 
 class _naming:

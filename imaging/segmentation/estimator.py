@@ -5,13 +5,15 @@ voxels that each scan came with.
 """
 
 import inspect
+from typing import ClassVar
 
 import numpy as np
 
 from ..metrics import dice
 from ..physics.tissues import TISSUES
+from ..synthesis.constraints import CHANCE
 from .base import BaseSegmenter
-from .parameters import PARAMETERS
+from .parameters import CONSTRAINTS, PARAMETERS
 from .targets import upright_target
 
 __all__ = ["LESION_CLASSES", "TISSUE_CLASSES", "LesionSegmenter", "TissueSegmenter"]
@@ -50,6 +52,9 @@ class LesionSegmenter(BaseSegmenter):
     patch_size_ : tuple of int
     card_ : dict
         The model card, after `load`.
+    seen_scans_ : SeenScans
+        Fingerprints of the real scans that the network has learnt from, those of the model that
+        its training began with among them.
 
     References
     ----------
@@ -71,6 +76,11 @@ class LesionSegmenter(BaseSegmenter):
     """
 
     _known_classes = (LESION_CLASSES, TISSUE_CLASSES)
+    _parameter_constraints: ClassVar = {
+        **CONSTRAINTS,
+        "learn_tissues": ["boolean"],
+        "threshold": [CHANCE],
+    }
 
     def __init__(
         self,
@@ -155,6 +165,7 @@ class TissueSegmenter(BaseSegmenter):
     history_ : list of dict
     patch_size_ : tuple of int
     card_ : dict
+    seen_scans_ : SeenScans
         As in `LesionSegmenter`.
 
     References
@@ -184,5 +195,4 @@ class TissueSegmenter(BaseSegmenter):
 
     def _dice(self, found, truth, prepared):
         truth = upright_target(truth, prepared, len(self.classes_))
-        present = [k for k in self._scored() if (truth == k).any()]
-        return float(np.mean([dice(found == k, truth == k) for k in present] or [1.0]))
+        return float(np.mean([dice(found == k, truth == k) for k in self._scored()]))

@@ -15,9 +15,11 @@ from ..synthesis.steps import Step
 from .model_files import fingerprints, trained_weights
 from .recipes import real_chain, segmentation_chain
 from .samples import PatchStream, RealScans, SyntheticHeads
+from .seen import SeenScans
+from .targets import RealData
 from .training import FixedScans, train_patches, window_for
 
-__all__ = ["check_parameters", "fit_network", "network_of_checkpoint"]
+__all__ = ["fit_network", "network_of_checkpoint", "patch_lengths"]
 
 # So that validation draws from other numbers than training does.
 _VALIDATION = 2**40
@@ -39,21 +41,11 @@ class _Loss:
         return self.parts(logits, target, step=self.stream.step)
 
 
-def check_parameters(segmenter):
-    """Refuse parameters that cannot be; returns the patch size as one length per axis."""
-    ours = segmenter
-    for name in ("epochs", "steps_per_epoch", "batch_size", "patches", "n_threads"):
-        if not (isinstance(getattr(ours, name), (int, np.integer)) and getattr(ours, name) >= 1):
-            raise ValueError(f"{name} must be a whole number from 1, got {getattr(ours, name)!r}")
-    for name in ("spacing_mm", "learning_rate", "lesion_weight"):
-        if not getattr(ours, name) > 0:
-            raise ValueError(f"{name} must be positive, got {getattr(ours, name)!r}")
-    for name in ("real_share", "validation_fraction", "overlap", "dropout"):
-        if not 0 <= getattr(ours, name) < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {getattr(ours, name)!r}")
+def patch_lengths(segmenter):
+    """The patch size as one length per axis, which must suit the network."""
     with torch.random.fork_rng():
-        divisor = build_segmenter(**_network_settings(ours, 2)).divisor
-    return window_for(divisor, ours.patch_size, ours.spatial_dims)
+        divisor = build_segmenter(**_network_settings(segmenter, 2)).divisor
+    return window_for(divisor, segmenter.patch_size, segmenter.spatial_dims)
 
 
 def fit_network(segmenter, real, n_classes, seed):
@@ -63,8 +55,7 @@ def fit_network(segmenter, real, n_classes, seed):
     ----------
     segmenter : BaseSegmenter
         Its parameters are read.
-    real : (images, targets) or None
-        Arrays on the voxels of the network.
+    real : RealData or None
     n_classes : int
     seed : int
 
@@ -72,12 +63,15 @@ def fit_network(segmenter, real, n_classes, seed):
     -------
     network : torch.nn.Module
     history : list of dict
+    seen : SeenScans
+        The real scans that it has learnt from.
     """
     ours, patch_size = segmenter, segmenter.patch_size_
-    network_settings, initial = _network_settings(ours, n_classes), None
+    network_settings, initial, seen = _network_settings(ours, n_classes), None, SeenScans()
     if ours.initial_weights is not None:
-        initial = trained_weights(ours.initial_weights, network_settings)
-    held_out, sources = [], []
+        initial, card = trained_weights(ours.initial_weights, network_settings)
+        seen = SeenScans.of_card(card)
+    held_out, checked_on, sources = [], [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
         sources.append((SyntheticHeads(_chain(ours, ours.source, n_classes)), share))
@@ -86,14 +80,21 @@ def fit_network(segmenter, real, n_classes, seed):
         held_out += [
             heads.draw(sample_seed(_VALIDATION, i)) for i in range(ours.validation_samples)
         ]
+        checked_on += [_identity(heads), ours.validation_samples]
     if real is not None:
-        images, targets, kept = _hold_out(*real, ours.validation_fraction, seed)
-        chain = None
+        seen = seen.and_also(real.fingerprints)
+        trained, kept = _hold_out(real, ours.validation_fraction, seed)
+        chains = [None, None]
         if ours.augment:
-            chain = real_chain(spacing_mm=ours.spacing_mm, mirror=ours.mirror)
+            shared = {"spacing_mm": ours.spacing_mm, "mirror": ours.mirror}
+            chains = [real_chain(**shared, signed=signed) for signed in (False, True)]
         share = 1.0 if ours.source is None else ours.real_share
-        sources.append((RealScans(images, targets, chain, ct=ours.ct), share))
-        held_out += [RealScans([i], [t], ct=ours.ct).draw(0) for i, t in zip(*kept, strict=True)]
+        sources.append((RealScans(trained.images, trained.targets, *chains, ct=ours.ct), share))
+        held_out += [
+            RealScans([image], [target], ct=ours.ct).draw(0)
+            for image, target in zip(kept.images, kept.targets, strict=True)
+        ]
+        checked_on.append(joblib.hash((kept.images, kept.targets)))
     stream = PatchStream(
         sources,
         length=ours.steps_per_epoch * ours.batch_size,
@@ -106,13 +107,16 @@ def fit_network(segmenter, real, n_classes, seed):
     settings = {
         "data": [_identity(source) for source, _ in sources],
         "mixing": ours.real_share,
+        "validation": checked_on,
         "patches": ours.patches,
         "loss": [ours.lesion_weight, ours.tversky, ours.warm_start_steps],
         "precision": ours.precision,
     }
     if initial is not None:
         settings["initial_weights"] = joblib.hash(fingerprints(initial))
-    return train_patches(
+    if seen != SeenScans():
+        settings["seen_scans"] = seen.as_card()
+    network, history = train_patches(
         stream,
         FixedScans(held_out, list(ours._scored()), patch_size) if held_out else None,
         _Loss(ours, n_classes, stream),
@@ -131,10 +135,11 @@ def fit_network(segmenter, real, n_classes, seed):
         verbose=ours.verbose,
         label=type(ours).__name__,
     )
+    return network, history, seen
 
 
 def network_of_checkpoint(segmenter, n_classes):
-    """The best network so far and the history of a training that is kept in a folder."""
+    """The best network so far of a training that is kept in a folder, as `fit_network` gives it."""
     if segmenter.checkpoint is None:
         raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
     path = _state_file(segmenter)
@@ -154,7 +159,10 @@ def network_of_checkpoint(segmenter, n_classes):
         ) from error
     keys = ("train_loss", "score")
     rows = json.loads(state["history"])
-    return network.eval(), [{k: row[k] for k in keys if k in row} for row in rows]
+    history = [{k: row[k] for k in keys if k in row} for row in rows]
+    known = json.loads(state["settings"]).get("seen_scans")
+    seen = SeenScans() if known is None else SeenScans.of_card(known)
+    return network.eval(), history, seen
 
 
 def _state_file(segmenter):
@@ -175,7 +183,8 @@ def _network_settings(ours, n_classes):
 def _identity(source):
     """What tells one training set from another: its steps and files, or its voxels."""
     if isinstance(source, RealScans):
-        return joblib.hash((source.images, source.targets, source.ct, source.chain is None))
+        chains = [_parameters_of(chain) for chain in (source.chain, source.signed_chain)]
+        return joblib.hash((source.images, source.targets, source.ct, chains))
     return joblib.hash(_parameters_of(source.chain))
 
 
@@ -205,18 +214,19 @@ def _chain(ours, source, n_classes):
     )
 
 
-def _hold_out(images, targets, fraction, seed):
-    """Split into training scans and the rest, by a seed of its own."""
-    count = round(fraction * len(images))
-    if count >= len(images):
+def _hold_out(real, fraction, seed):
+    """Split into training patients and the rest, by a seed of its own; both as `RealData`."""
+    patients = list(dict.fromkeys(real.patients))
+    count = round(fraction * len(patients))
+    if fraction and not 0 < count < len(patients):
+        whom, remedy = ("none", "raise") if count == 0 else ("all", "lower")
         raise ValueError(
-            f"validation_fraction={fraction} leaves none of {len(images)} scans to train on; "
-            "lower it"
+            f"validation_fraction={fraction} sets aside {whom} of {len(patients)} patients; "
+            f"{remedy} it, or give more patients"
         )
-    order = np.random.default_rng(seed).permutation(len(images)).tolist()
-    kept, rest = order[:count], order[count:]
-    return (
-        [images[i] for i in rest],
-        [targets[i] for i in rest],
-        ([images[i] for i in kept], [targets[i] for i in kept]),
-    )
+    order = np.random.default_rng(seed).permutation(len(patients)).tolist()
+    numbers = [[i for i, one in enumerate(real.patients) if one == patient] for patient in patients]
+    return [
+        RealData(*[[values[i] for place in places for i in numbers[place]] for values in real])
+        for places in (order[count:], order[:count])
+    ]

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ImageError
 from ..mosaics import resizing_matrix
 from ..volumes import as_picture, is_picture, open_image, read_picture, read_volume, restore_grid
+from .seen import fingerprint
 
 __all__ = ["Prepared", "prepare", "resized"]
 
@@ -36,6 +37,11 @@ class Prepared:
     upright: np.ndarray
     image: object = None
     original: object = None
+
+    @property
+    def fingerprint(self):
+        """Tells the scan from others by its upright voxels, whatever the network's are."""
+        return fingerprint(self.upright)
 
     def back(self, values):
         """One channel of results on the voxels of the network, resized to those of the scan.

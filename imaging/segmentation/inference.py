@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..learning.device import private_torch_state
+from .parameters import per_axis
 from .training import Logits
 
 __all__ = ["apply_windows", "dropout_layers", "head_box", "mirrored_axes"]
@@ -107,15 +108,12 @@ def apply_windows(
 
 def mirrored_axes(test_time_flips, mirror, spatial_dims):
     """Axes of the mirrored copies: True means those that training mirrored, too."""
-    if test_time_flips is True:
-        chances = [mirror] * spatial_dims if np.ndim(mirror) == 0 else mirror
+    if isinstance(test_time_flips, (bool, np.bool_)):
+        if not test_time_flips:
+            return ()
+        chances = per_axis("mirror", mirror, spatial_dims)
         return tuple(axis for axis, chance in enumerate(chances) if chance > 0)
-    axes = () if test_time_flips in (False, None) else tuple(test_time_flips)
-    if any(axis not in range(spatial_dims) for axis in axes):
-        raise ValueError(
-            f"test_time_flips names axes {axes}; give True, or axes below {spatial_dims}"
-        )
-    return axes
+    return tuple(test_time_flips)
 
 
 def dropout_layers(network):

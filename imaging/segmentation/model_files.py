@@ -6,11 +6,10 @@ What a file says about itself is checked before it is believed.
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from ..errors import ImagingError
 from ..files import replacing
+from .card import FORMAT, ModelFileError, check_card
 
 __all__ = [
     "WEIGHTS",
@@ -24,30 +23,7 @@ __all__ = [
 ]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-FORMAT = 1
 _CARD = "model_card"
-_NEEDED = {
-    "format": int,
-    "task": str,
-    "classes": list,
-    "spacing_mm": (int, float),
-    "patch_size": list,
-    "spatial_dims": int,
-    "architecture": str,
-    "channels": (list, type(None)),
-    "deep_supervision": bool,
-    "dropout": (int, float),
-    "mirror": (list, int, float),
-    "ct": bool,
-    "training_data": str,
-    "date": str,
-    "scores": dict,
-    "version": str,
-}
-
-
-class ModelFileError(ImagingError, ValueError):
-    """A file does not hold a model that can be used here: the message says why."""
 
 
 def write_model(path, network, card, *, half=False):
@@ -59,7 +35,7 @@ def write_model(path, network, card, *, half=False):
         Ending in .safetensors.
     network : torch.nn.Module
     card : dict
-        Plain values; see `read_model`.
+        Plain values; see `read_model`. It must describe this network.
     half : bool, default=False
         Store 16-bit floats: half the size, three digits.
 
@@ -68,6 +44,8 @@ def write_model(path, network, card, *, half=False):
     pathlib.Path
     """
     from safetensors.torch import save_file
+
+    from ..nets.segmenters import build_segmenter
 
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -78,7 +56,9 @@ def write_model(path, network, card, *, half=False):
         for name, tensor in network.state_dict().items()
     }
     card = {"format": FORMAT, **card}
-    _check_card(path, card)
+    check_card(path, card)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    _check_shapes(path, shapes, _network(path, card, build_segmenter).state_dict())
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_CARD: json.dumps(card)})
@@ -100,6 +80,9 @@ def read_model(path):
         "task", "classes" in the order of the network's outputs, "spacing_mm", "patch_size",
         "spatial_dims", "architecture", "channels", "deep_supervision", "dropout", "mirror" (chance
         that training mirrored each axis), "ct", "training_data", "date", "scores", "version".
+        Not in older ones: "overlap", "test_time_flips", "threshold", "learn_tissues", "trained_on"
+        (fingerprints of the real scans it was trained on), "trained_on_others" (whether there are
+        more that are not named).
 
     Raises
     ------
@@ -145,7 +128,9 @@ def trained_weights(model, settings):
 
     Returns
     -------
-    dict of str to Tensor
+    weights : dict of str to Tensor
+    card : dict
+        See `read_model`.
 
     Raises
     ------
@@ -160,7 +145,7 @@ def trained_weights(model, settings):
                 f"initial_weights={str(model)!r} has {name}={value!r} and this segmenter "
                 f"{settings[name]!r}; give it the same"
             )
-    return network.state_dict()
+    return network.state_dict(), card
 
 
 def fingerprints(weights):
@@ -198,7 +183,7 @@ def pretrained_path(name):
     >>> pretrained_path("huge")
     Traceback (most recent call last):
         ...
-    imaging.segmentation.model_files.ModelFileError: no pretrained model 'huge': ...
+    imaging.segmentation.card.ModelFileError: no pretrained model 'huge': ...
     """
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
@@ -221,32 +206,8 @@ def _parsed_card(path, text):
         raise ModelFileError(f"the model card of {str(path)!r} is no JSON ({error})") from error
     if not isinstance(card, dict):
         raise ModelFileError(f"the model card of {str(path)!r} is no table of names and values")
-    _check_card(path, card)
+    check_card(path, card)
     return card
-
-
-def _check_card(path, card):
-    for name, kind in _NEEDED.items():
-        if not isinstance(card.get(name), kind):
-            raise ModelFileError(
-                f"the model card of {str(path)!r} has {name}={card.get(name)!r}; it is missing or "
-                "of the wrong type"
-            )
-    if card["format"] != FORMAT:
-        raise ModelFileError(
-            f"{str(path)!r} has format {card['format']}, this version reads {FORMAT}; "
-            "install the version that wrote it"
-        )
-    dims, size = card["spatial_dims"], card["patch_size"]
-    if dims not in (2, 3) or len(size) != dims or not all(isinstance(n, int) for n in size):
-        raise ModelFileError(
-            f"the model card of {str(path)!r} has a patch_size of {size} for {dims} axes"
-        )
-    if not 0 < card["spacing_mm"] < np.inf or len(set(card["classes"])) < 2:
-        raise ModelFileError(
-            f"the model card of {str(path)!r} has spacing_mm={card['spacing_mm']!r} and classes "
-            f"{card['classes']!r}, which cannot be"
-        )
 
 
 def _network(path, card, build):

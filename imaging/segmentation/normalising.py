@@ -6,10 +6,44 @@ surrounds the head.
 
 import numpy as np
 
-__all__ = ["HOUNSFIELD_RANGE", "standardise"]
+from ..synthesis.noise import has_sign
+
+__all__ = ["HOUNSFIELD_RANGE", "from_zero", "standardise"]
 
 # Of brain tissue and fresh blood on computed tomography.
 HOUNSFIELD_RANGE = (0.0, 80.0)
+
+
+def from_zero(array, *, ct=False):
+    """A scan whose lowest value is 0, and whether it came with a sign.
+
+    Scans with a sign (computed tomography, standardised ones) are moved up, so that steps made for
+    magnitudes neither fold them nor fill with a grey that means tissue; magnitudes stay as they
+    are. Computed tomography is cut to its window first.
+
+    Parameters
+    ----------
+    array : ndarray of float32
+    ct : bool, default=False
+
+    Returns
+    -------
+    array : ndarray of float32, same shape
+        `standardise` makes the same of it as of the scan (with the same `ct`), to rounding.
+    signed : bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_zero(np.float32([-1000, 30, 900]), ct=True)
+    (array([ 0., 30., 80.], dtype=float32), True)
+    """
+    if ct:
+        return np.clip(array, *HOUNSFIELD_RANGE) - np.float32(HOUNSFIELD_RANGE[0]), True
+    lowest = float(array.min())
+    if not has_sign(lowest, float(array.max())):
+        return array, False
+    return array - np.float32(lowest), True
 
 
 def standardise(array, *, ct=False):

@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 
+from ..errors import ImageError
 from ..learning.device import resolve_device
 from ..volumes import same_grid, to_grid
 from .geometry import prepare, resized
@@ -25,17 +26,18 @@ def patient_probabilities(segmenter, sequences, draws=0):
 
     Returns
     -------
-    prepared : Prepared
-        Of the first sequence.
+    prepared : list of Prepared
+        Of every sequence.
     mean : ndarray of shape (classes, *spatial), float32
-        On its voxels of the network; only the classes that `segmenter._kept` names.
+        On the network's voxels of the first; only the classes that `segmenter._kept` names.
     variance : ndarray of the same shape, or None without `draws`
     """
     if not sequences:
-        raise ValueError("found a patient without any scan; give at least one")
-    first, total, variances = None, 0.0, 0.0
+        raise ImageError("found a patient without any scan; give at least one")
+    found, total, variances = [], 0.0, 0.0
     for scan in sequences:
         prepared = prepare(scan, segmenter.spacing_mm, segmenter.spatial_dims)
+        found.append(prepared)
         mean, variance = apply_windows(
             segmenter.network_,
             standardise(prepared.array, ct=segmenter.ct),
@@ -47,13 +49,12 @@ def patient_probabilities(segmenter, sequences, draws=0):
             device=resolve_device(segmenter.device),
             n_threads=segmenter.n_threads,
         )
-        first = prepared if first is None else first
-        total = total + _onto(mean, prepared, first)
+        total = total + _onto(mean, prepared, found[0])
         if draws:
-            variances = variances + _onto(variance, prepared, first)
+            variances = variances + _onto(variance, prepared, found[0])
     count = len(sequences)
     # The variance of a mean of independent draws.
-    return first, total / count, variances / count**2 if draws else None
+    return found, total / count, variances / count**2 if draws else None
 
 
 def _onto(values, prepared, first):

@@ -25,6 +25,7 @@ def save_overlay(scan, mask, path, *, title=""):
     path : path
         Ending in .png.
     title : str
+        Shown as it is.
 
     Returns
     -------
@@ -37,7 +38,8 @@ def save_overlay(scan, mask, path, *, title=""):
     if not same_grid(scan, mask):
         mask = to_grid(mask, scan, interpolation="nearest")
     data, lesion = (np.asanyarray(image.dataobj) for image in (scan, mask))
-    low, high = np.percentile(data[data > data.mean()], [0.5, 99.5])
+    bright = data[data > data.mean()]  # none in a constant scan
+    low, high = np.percentile(bright if bright.size else data, [0.5, 99.5])
     low = min(float(np.percentile(data, 1)), float(low))
     edges = nib.affines.voxel_sizes(scan.affine)
     figure = Figure(figsize=(2 * _COLUMNS, 2.3 * _ROWS + 0.4), facecolor="black")
@@ -56,11 +58,18 @@ def save_overlay(scan, mask, path, *, title=""):
             interpolation="nearest",
         )
         if lesion[:, :, number].any():
-            axes.contour(lesion[:, :, number].T, [0.5], colors="#ff4d4d", linewidths=0.9)
+            # With a rim of zeros, so that a mask that fills the slice has an outline, too.
+            rim = np.pad(lesion[:, :, number].T, 1)
+            limits = axes.get_xlim(), axes.get_ylim()
+            rows, columns = (np.arange(n) - 1 for n in rim.shape)
+            axes.contour(columns, rows, rim, [0.5], colors="#ff4d4d", linewidths=0.9)
+            axes.set(xlim=limits[0], ylim=limits[1])
         height = (scan.affine @ [*(np.array(data.shape[:2]) / 2), number, 1])[2]
         axes.set_title(f"z = {height:.0f} mm", color="white", fontsize=7, pad=2)
         axes.axis("off")
-    figure.suptitle(f"{title}   L | R" if title else "L | R", color="white", fontsize=9)
+    # A file name is text, not mathematics, whatever dollars are in it.
+    text = f"{title}   L | R" if title else "L | R"
+    figure.suptitle(text, color="white", fontsize=9, parse_math=False)
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.9, wspace=0.02, hspace=0.1)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,13 @@ The recipe of `imaging.synthesis.synthetic_chain` with every distance in millime
 through a plane of the head; intensities are left to `standardise`, as for a real scan.
 """
 
+from numbers import Integral
+from typing import ClassVar
+
 import numpy as np
 
 from ..synthesis.acquisition import Acquisition, Blur, Gibbs, LowResolution
+from ..synthesis.constraints import Each, Interval, check_parameters
 from ..synthesis.deformation import Deformation
 from ..synthesis.intensity import BiasField, Gamma, Rescale
 from ..synthesis.lesions import PasteLesions
@@ -33,8 +37,11 @@ class TakePlane(Step):
         That a plane may be perpendicular to: 0 sagittal, 1 coronal, 2 axial.
     """
 
+    _parameter_constraints: ClassVar = {"axes": [Each(Interval(Integral, 0, 2, closed="both"))]}
+
     def __init__(self, axes=(0, 1, 2)):
         self.axes = axes
+        check_parameters(self)
 
     def draw(self, draws, scene):
         axis = draws.choice(self.axes)
@@ -122,7 +129,7 @@ def segmentation_chain(
                 probability=0.5,
             ),
             Gibbs(probability=0.2),
-            RicianNoise(probability=0.9, **noise),
+            RicianNoise(probability=0.9, signed=False, **noise),
         ),
         Rescale(),
         SkullStrip(growth=round(3 / spacing_mm), probability=0.3),
@@ -131,8 +138,18 @@ def segmentation_chain(
     )
 
 
-def real_chain(*, spacing_mm=1.0, mirror=0.0):
+def real_chain(*, spacing_mm=1.0, mirror=0.0, signed=None):
     """The steps that vary a real scan and its mask: geometry, bias field, grey scale, noise.
+
+    What comes from outside a scan is 0, and so the lowest value of a scan should be.
+
+    Parameters
+    ----------
+    spacing_mm : float
+    mirror : float or sequence of float
+        Chance to mirror each axis.
+    signed : bool or None
+        Whether the scan came with a sign, see `RicianNoise`.
 
     Returns
     -------
@@ -151,7 +168,7 @@ def real_chain(*, spacing_mm=1.0, mirror=0.0):
                 probability=0.2,
             ),
             Gibbs(probability=0.1),
-            RicianNoise(sd=0.05, probability=0.5, noise_device="cpu"),
+            RicianNoise(sd=0.05, probability=0.5, noise_device="cpu", signed=signed),
         ),
     )
 

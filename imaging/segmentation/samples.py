@@ -9,7 +9,7 @@ import torch
 
 from ..learning.batches import Samples
 from ..physics.draws import Draws, sample_seed
-from .normalising import standardise
+from .normalising import from_zero, standardise
 
 __all__ = ["PatchStream", "RealScans", "SyntheticHeads", "cut_patch"]
 
@@ -41,13 +41,18 @@ class RealScans:
         Raw intensities, each on the grid of the segmenter.
     targets : list of ndarray, (*spatial) uint8
     chain : Chain or None
+        For magnitudes.
+    signed_chain : Chain or None
+        For scans with a sign: computed tomography, and those with negative voxels. Chains get a
+        scan whose lowest value is 0. None takes `chain`.
     ct : bool
     """
 
-    def __init__(self, images, targets, chain=None, *, ct=False):
+    def __init__(self, images, targets, chain=None, signed_chain=None, *, ct=False):
         self.images = images
         self.targets = targets
         self.chain = chain
+        self.signed_chain = chain if signed_chain is None else signed_chain
         self.ct = ct
 
     def draw(self, seed):
@@ -55,14 +60,14 @@ class RealScans:
         draws = Draws(seed)
         number = draws.integer(0, len(self.images) - 1)
         image, target = self.images[number], self.targets[number]
-        if self.chain is not None:
-            scene = {
-                "image": torch.from_numpy(image[None]),
-                "target": torch.from_numpy(target[None]),
-            }
-            scene, _ = self.chain.sample(scene, draws.seed())
-            image, target = scene["image"][0].numpy(), scene["target"][0].numpy()
-        return standardise(image, ct=self.ct)[None], target
+        if self.chain is None:
+            return standardise(image, ct=self.ct)[None], target
+        image, signed = from_zero(image, ct=self.ct)
+        chain = self.signed_chain if signed else self.chain
+        scene = {"image": torch.from_numpy(image[None]), "target": torch.from_numpy(target[None])}
+        scene, _ = chain.sample(scene, draws.seed())
+        # The window of computed tomography was cut before; noise may leave it, as in a scan.
+        return standardise(scene["image"][0].numpy())[None], scene["target"][0].numpy()
 
 
 class PatchStream:

@@ -1,7 +1,9 @@
 """A segmenter's way to a file and back, and what tells it from another one."""
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
+
+from .card import ModelFileError, plain_parameters, restored
+from .seen import SeenScans
 
 __all__ = ["StoredModel"]
 
@@ -11,6 +13,9 @@ class StoredModel:
 
     def save(self, path, *, training_data="", scores=None, half=False):
         """Write the trained network and its model card to one safetensors file.
+
+        The card keeps the parameters that masks depend on, and fingerprints of the real scans that
+        it was trained on, so that `score` knows them again.
 
         Parameters
         ----------
@@ -37,19 +42,23 @@ class StoredModel:
     def load(cls, path, **parameters):
         """A trained segmenter from a file that `save` wrote; nothing is unpickled.
 
+        It gives the masks of the one that was saved.
+
         Parameters
         ----------
         path : path
         **parameters
-            Of the segmenter, such as ``test_time_flips=True``. To train it further, set those of a
-            training, such as ``epochs=20``, and call `fit`.
+            Of the segmenter, in place of the stored ones, such as ``test_time_flips=True``. To
+            train it further, set those of a training, such as ``epochs=20``, and call `fit`.
 
         Raises
         ------
         ModelFileError
             If the file, its card, its classes or its weights do not fit.
+        ValueError
+            If a parameter is out of its range.
         """
-        from .model_files import ModelFileError, read_model
+        from .model_files import read_model
 
         network, card = read_model(path)
         if tuple(card["classes"]) not in cls._known_classes:
@@ -57,16 +66,17 @@ class StoredModel:
                 f"{str(path)!r} has the classes {', '.join(map(str, card['classes']))}; "
                 f"{cls.__name__} needs {' or '.join(map(str, cls._known_classes))}"
             )
-        names = ("architecture", "spatial_dims", "spacing_mm", "deep_supervision", "dropout", "ct")
-        stored = {name: card[name] for name in names}
-        stored["channels"] = None if card["channels"] is None else tuple(card["channels"])
-        stored["patch_size"] = tuple(card["patch_size"])
-        stored["mirror"] = card["mirror"] if np.ndim(card["mirror"]) == 0 else tuple(card["mirror"])
-        stored["initial_weights"] = str(path)
-        segmenter = cls(**{**stored, **parameters})
+        stored = restored(card, cls._get_param_names())
+        try:
+            cls(**stored)._check_parameters()
+        except ValueError as error:
+            raise ModelFileError(f"the model card of {str(path)!r} cannot be: {error}") from error
+        segmenter = cls(**{**stored, "initial_weights": str(path), **parameters})
+        segmenter._check_parameters()
         segmenter.network_, segmenter.card_ = network, card
         segmenter.classes_ = tuple(card["classes"])
         segmenter.patch_size_ = stored["patch_size"]
+        segmenter.seen_scans_ = SeenScans.of_card(card)
         return segmenter
 
     @classmethod
@@ -77,45 +87,30 @@ class StoredModel:
         return cls.load(pretrained_path(name), **parameters)
 
     def identity(self):
-        """A short text that is equal for two fitted segmenters that give the same masks."""
+        """A short text by which fitted segmenters can be told apart.
+
+        Equal where class, weights and all parameters that masks depend on are equal; saving and
+        loading keep it.
+        """
         import joblib
 
         from .model_files import fingerprints
 
         check_is_fitted(self, "network_")
-        names = ("spacing_mm", "overlap", "test_time_flips", "mirror", "ct", "threshold")
-        chosen = [getattr(self, name, None) for name in names]
         weights = fingerprints(self.network_.state_dict())
-        return joblib.hash(repr((type(self).__name__, weights, _plain([chosen, self.patch_size_]))))
+        return joblib.hash(repr((type(self).__name__, weights, plain_parameters(self))))
 
     def _card(self, training_data, scores):
         from datetime import UTC, datetime
         from importlib import metadata
 
-        chances = [self.mirror] if np.ndim(self.mirror) == 0 else self.mirror
         return {
             "task": type(self).__name__,
             "classes": list(self.classes_),
-            "spacing_mm": float(self.spacing_mm),
-            "patch_size": [int(n) for n in self.patch_size_],
-            "spatial_dims": self.spatial_dims,
-            "architecture": self.architecture,
-            "channels": None if self.channels is None else [int(n) for n in self.channels],
-            "deep_supervision": bool(self.deep_supervision),
-            "dropout": float(self.dropout),
-            "mirror": [float(c) for c in chances] * (self.spatial_dims // len(chances)),
-            "ct": bool(self.ct),
+            **plain_parameters(self),
             "training_data": training_data,
+            **self.seen_scans_.as_card(),
             "date": datetime.now(UTC).date().isoformat(),
             "scores": {name: float(value) for name, value in scores.items()},
             "version": metadata.version("prognosis-mri"),
         }
-
-
-def _plain(value):
-    """Numbers as floats and sequences as lists, so that 8 and 8.0 are the same setting."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, (bool, type(None))):
-        return value
-    return float(value)

@@ -1,12 +1,33 @@
 """Masks and label maps of real scans as targets on the voxels of the network."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..errors import ImageError
 from ..volumes import read_mask, read_volume, same_grid, to_grid
 from .geometry import prepare, resized
 
-__all__ = ["resized_labels", "training_pairs", "upright_target"]
+__all__ = ["RealData", "resized_labels", "training_pairs", "upright_target"]
+
+
+class RealData(NamedTuple):
+    """Real training data: every sequence of every patient with its target.
+
+    Parameters
+    ----------
+    images : list of ndarray of shape (*spatial), float32
+        Raw intensities on the voxels of the network.
+    targets : list of ndarray of shape (*spatial), uint8
+    patients : list of int
+        To whom an image belongs.
+    fingerprints : list of str
+    """
+
+    images: list
+    targets: list
+    patients: list
+    fingerprints: list
 
 
 def training_pairs(segmenter, sequences, mask):
@@ -16,12 +37,15 @@ def training_pairs(segmenter, sequences, mask):
     ------
     image : ndarray of shape (*spatial), float32
     target : ndarray of shape (*spatial), uint8
+    fingerprint : str
+        Of the scan.
     """
     count = len(segmenter.classes_)
     for scan in sequences:
         prepared = prepare(scan, segmenter.spacing_mm, segmenter.spatial_dims)
         truth = upright_target(mask, prepared, count)
-        yield prepared.array, resized_labels(truth, prepared.array.shape, count)
+        target = resized_labels(truth, prepared.array.shape, count)
+        yield prepared.array, target, prepared.fingerprint
 
 
 def upright_target(mask, prepared, count):

@@ -5,8 +5,10 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import nn
 
-from ..learning.engine import train_network
+from ..learning.engine import TrainingError, train_network
+from ..metrics import dice
 from ..nets.segmenters import build_segmenter
+from .parameters import per_axis
 from .samples import cut_patch
 
 __all__ = ["FixedScans", "Logits", "train_patches", "window_for"]
@@ -35,40 +37,57 @@ class Logits(nn.Module):
 class FixedScans:
     """A validation set that is made once: the mean Dice of a network on it, always by the same way.
 
+    A class that a scan has not counts 1 where the network does not find it, and 0 where it does,
+    so that false alarms on healthy scans cost as much as missed lesions.
+
     Parameters
     ----------
     heads : list of (image, target)
         As `SyntheticHeads.draw` gives them.
     classes : sequence of int
-        That are scored, each on the scans that hold it.
+        That are scored.
     patch_size : sequence of int
+
+    Raises
+    ------
+    ValueError
+        If there is no scan.
     """
 
     def __init__(self, heads, classes, patch_size):
+        if not heads:
+            raise ValueError("there is no validation scan to score a network on; give one or more")
         self.heads = heads
         self.classes = classes
         self.patch_size = tuple(patch_size)
 
     def __call__(self, network):
-        """Mean over the classes of the mean Dice, from 0 to 1."""
+        """Mean Dice over scans and classes, from 0 to 1.
+
+        Raises
+        ------
+        TrainingError
+            If the network gives no numbers.
+        """
         device = next(network.parameters()).device
         per_class = {number: [] for number in self.classes}
-        for image, target in self.heads:
+        for place, (image, target) in enumerate(self.heads):
             size = [max(n, p) for n, p in zip(target.shape, self.patch_size, strict=True)]
             middle = [(n - 1) / 2 for n in target.shape]
             image = torch.from_numpy(cut_patch(image, middle, size))[None].to(device)
             logits = sliding_window_inference(
                 image, self.patch_size, 4, network, overlap=0.25, mode="gaussian"
             )
+            if not bool(torch.isfinite(logits).all()):
+                raise TrainingError(
+                    f"the network gives NaN or infinite values on validation scan {place}, so it "
+                    "cannot be scored; lower learning_rate, or look for extreme values in the scan"
+                )
             found = logits[0].float().argmax(0).cpu().numpy()
             truth = cut_patch(target[None], middle, size, fill=0)[0]
             for number, scores in per_class.items():
-                if (truth == number).any():
-                    both = np.count_nonzero((found == number) & (truth == number))
-                    total = np.count_nonzero(found == number) + np.count_nonzero(truth == number)
-                    scores.append(2 * both / total)
-        means = [np.mean(scores) for scores in per_class.values() if scores]
-        return float(np.mean(means)) if means else 0.0
+                scores.append(dice(found == number, truth == number))
+        return float(np.mean([np.mean(scores) for scores in per_class.values()]))
 
 
 def window_for(network_divisor, patch_size, spatial_dims):
@@ -79,11 +98,7 @@ def window_for(network_divisor, patch_size, spatial_dims):
     ValueError
         If it is not.
     """
-    size = (patch_size,) * spatial_dims if np.ndim(patch_size) == 0 else tuple(patch_size)
-    if len(size) != spatial_dims:
-        raise ValueError(
-            f"patch_size has {len(size)} lengths for {spatial_dims} axes; give one, or one for each"
-        )
+    size = per_axis("patch_size", patch_size, spatial_dims)
     wrong = [n for n in size if n % network_divisor or n < 2 * network_divisor]
     if wrong:
         raise ValueError(

@@ -4,7 +4,11 @@ Each has a step of its own. `Acquisition` is all of them in the order of nature:
 blurred and sampled coarsely, noise comes with the sample, and the voxels are interpolated at last.
 """
 
-from .noise import draw_noise, rician
+from numbers import Real
+from typing import ClassVar
+
+from .constraints import CHANCE, NOT_NEGATIVE, Interval, check_parameters
+from .noise import RicianNoise, add_noise, draw_noise
 from .separable import along_axes, chain, downsampling, gaussian, truncation, upsampling
 from .steps import Step
 
@@ -20,9 +24,12 @@ class Blur(Step):
         Largest full width at half maximum, voxels.
     """
 
+    _parameter_constraints: ClassVar = {"fwhm": [NOT_NEGATIVE]}
+
     def __init__(self, fwhm=3.0, probability=1.0):
         self.fwhm = fwhm
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -47,11 +54,18 @@ class LowResolution(Step):
         Chance of thick slices rather than coarse voxels.
     """
 
+    _parameter_constraints: ClassVar = {
+        "thickest": [Interval(Real, 1, None, closed="left")],
+        "coarsest": [Interval(Real, 1, None, closed="left")],
+        "thick_slices": [CHANCE],
+    }
+
     def __init__(self, thickest=8.0, coarsest=4.0, thick_slices=0.7, probability=1.0):
         self.thickest = thickest
         self.coarsest = coarsest
         self.thick_slices = thick_slices
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -79,11 +93,12 @@ class Gibbs(Step):
         Smallest share of k-space that is kept along an axis, in (0, 1].
     """
 
+    _parameter_constraints: ClassVar = {"least_kept": [Interval(Real, 0, 1, closed="right")]}
+
     def __init__(self, least_kept=0.6, probability=1.0):
-        if not 0 < least_kept <= 1:
-            raise ValueError(f"least_kept must be in (0, 1], found {least_kept}")
         self.least_kept = least_kept
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -107,8 +122,16 @@ class Acquisition(Step):
     resolution : LowResolution
     gibbs : Gibbs
     noise : RicianNoise
-        Their ranges and probabilities are used; see there.
+        Their ranges and probabilities are used; see there. Whether the image is a magnitude is
+        seen before it is blurred and rings.
     """
+
+    _parameter_constraints: ClassVar = {
+        "blur": [Blur],
+        "resolution": [LowResolution],
+        "gibbs": [Gibbs],
+        "noise": [RicianNoise],
+    }
 
     def __init__(self, blur, resolution, gibbs, noise, probability=1.0):
         self.blur = blur
@@ -116,6 +139,7 @@ class Acquisition(Step):
         self.gibbs = gibbs
         self.noise = noise
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         steps = {"blur": self.blur, "resolution": self.resolution, "gibbs": self.gibbs}
@@ -143,7 +167,7 @@ class Acquisition(Step):
         if noise is None:
             whole = [chain(a, b) for a, b in zip(into, back, strict=True)]
             return {**scene, "image": along_axes(image, whole)}
-        measured = rician(along_axes(image, into), noise)
+        measured = add_noise(along_axes(image, into), noise)
         return {**scene, "image": along_axes(measured, back)}
 
 

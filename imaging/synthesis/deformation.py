@@ -3,8 +3,21 @@
 Image, labels and target move together; what was drawn can be undone.
 """
 
+from numbers import Integral, Real
+from typing import ClassVar
+
 import torch
 
+from .constraints import (
+    CHANCE,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Each,
+    Interval,
+    StrOptions,
+    check_parameters,
+)
 from .geometry import affine_matrix, output_positions, pulled_positions
 from .resampling import resample_scene
 from .slabs import plain
@@ -53,6 +66,18 @@ class Deformation(Step):
     ((1, 1, 16, 16), torch.uint8)
     """
 
+    _parameter_constraints: ClassVar = {
+        "rotation_deg": [NOT_NEGATIVE],
+        "shear": [NOT_NEGATIVE],
+        "zoom": [Interval(Real, 0, 1, closed="left")],
+        "elastic": [NOT_NEGATIVE],
+        "control_points": [Interval(Integral, 4, None, closed="left")],
+        "patch_size": [COUNT, Each(COUNT), None],
+        "spacing": [POSITIVE],
+        "centre_on": [StrOptions({"middle", "random", "lesion"})],
+        "mirror": [CHANCE, Each(CHANCE)],
+    }
+
     def __init__(
         self,
         rotation_deg=15.0,
@@ -66,10 +91,6 @@ class Deformation(Step):
         mirror=0.0,
         probability=1.0,
     ):
-        if centre_on not in ("middle", "random", "lesion"):
-            raise ValueError(f'found centre_on={centre_on!r}; give "middle", "random" or "lesion"')
-        if not 0 <= zoom < 1:
-            raise ValueError(f"zoom must be in [0, 1), found {zoom}; it is a share of the size")
         self.rotation_deg = rotation_deg
         self.shear = shear
         self.zoom = zoom
@@ -80,12 +101,15 @@ class Deformation(Step):
         self.centre_on = centre_on
         self.mirror = mirror
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         first = next(iter(scene.values()))
         size = tuple(first.shape[1:])
         dims = len(size)
-        shape = self._patch(size)
+        shape = self._along_axes("patch_size", size)
+        if shape is None:
+            shape = tuple(max(1, round(n / self.spacing)) for n in size)
         planes = 1 if dims == 2 else 3
         zoom = [1 + draws.uniform(-self.zoom, self.zoom) for _ in range(dims)]
         matrix = affine_matrix(
@@ -93,7 +117,7 @@ class Deformation(Step):
             [draws.uniform(-self.shear, self.shear) for _ in range(planes)],
             zoom,
         )
-        chances = [self.mirror] * dims if isinstance(self.mirror, (int, float)) else self.mirror
+        chances = self._along_axes("mirror", size)
         mirrored = torch.tensor([-1.0 if draws.chance(p) else 1.0 for p in chances])
         matrix = self.spacing * matrix @ torch.diag(mirrored.double())
         elastic = {
@@ -102,7 +126,7 @@ class Deformation(Step):
             "seed": draws.seed(),
         }
         return {
-            "shape": list(shape),
+            "shape": [int(n) for n in shape],
             "matrix": matrix.tolist(),
             "centre": self._centre(draws, scene, size, shape),
             "elastic": elastic,
@@ -119,17 +143,17 @@ class Deformation(Step):
         """Output voxel positions, shape (n, D), of input voxel positions: the inverse."""
         return output_positions(parameters, torch.as_tensor(points, dtype=torch.float64))
 
-    def _patch(self, size):
-        if self.patch_size is None:
-            return tuple(max(1, round(n / self.spacing)) for n in size)
-        if isinstance(self.patch_size, int):
-            return (self.patch_size,) * len(size)
-        if len(self.patch_size) != len(size):
+    def _along_axes(self, name, size):
+        """A parameter that is one number, or one for each axis of the scene, as the latter."""
+        value = getattr(self, name)
+        if value is None or isinstance(value, Real):
+            return None if value is None else (value,) * len(size)
+        if len(value) != len(size):
             raise ValueError(
-                f"patch_size {tuple(self.patch_size)} has {len(self.patch_size)} axes for a scene "
-                f"of {len(size)}; give one length, or one for each axis"
+                f"{name} {tuple(value)} has {len(value)} axes for a scene of {len(size)}; give "
+                "one number, or one for each axis"
             )
-        return tuple(self.patch_size)
+        return tuple(value)
 
     def _centre(self, draws, scene, size, shape):
         middle = [(n - 1) / 2 for n in size]

@@ -1,10 +1,13 @@
 """What scanners and viewers do to intensities: bias field, gamma, rescaling, standardising."""
 
 from functools import partial
+from numbers import Integral
+from typing import ClassVar
 
 import torch
 
 from ..physics.arrays import namespace
+from .constraints import CHANCE, NOT_NEGATIVE, Interval, Ordered, check_parameters
 from .fields import smooth_field
 from .slabs import voxelwise
 from .steps import Step
@@ -30,10 +33,16 @@ class BiasField(Step):
     Van Leemput et al., IEEE Trans Med Imaging 18:885 (1999), doi 10.1109/42.811268.
     """
 
+    _parameter_constraints: ClassVar = {
+        "strength": [NOT_NEGATIVE],
+        "points": [Ordered(Interval(Integral, 4, None, closed="left"))],
+    }
+
     def __init__(self, strength=0.5, points=(4, 7), probability=1.0):
         self.strength = strength
         self.points = points
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -66,9 +75,12 @@ class Gamma(Step):
         :math:`\ln \gamma \sim N(0, sd^2)`.
     """
 
+    _parameter_constraints: ClassVar = {"sd": [NOT_NEGATIVE]}
+
     def __init__(self, sd=0.6, probability=1.0):
         self.sd = sd
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         return {"gamma": float(torch.tensor(draws.normal(0.0, self.sd)).exp())}
@@ -91,12 +103,17 @@ class Rescale(Step):
         Quantiles, between 0 and 1.
     """
 
+    _parameter_constraints: ClassVar = {"low": [CHANCE], "high": [CHANCE]}
+
     def __init__(self, low=0.01, high=0.99, probability=1.0):
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"quantiles must be 0 <= low < high <= 1, found {low} and {high}")
         self.low = low
         self.high = high
         self.probability = probability
+        check_parameters(self)
+        if low >= high:
+            raise ValueError(
+                f"the 'low' parameter of Rescale must be below 'high', found {low} and {high}"
+            )
 
     def draw(self, draws, scene):
         return {"low": self.low, "high": self.high}
@@ -115,6 +132,7 @@ class ZScore(Step):
 
     def __init__(self, probability=1.0):
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         return {}

@@ -4,10 +4,22 @@ Each lesion of a scene (numbers 1, 2, ... in ``lesion``) draws an edge, a fade a
 the target keeps the voxels of its mask.
 """
 
+from numbers import Real
+from typing import ClassVar
+
 import torch
 
 from ..physics.draws import sample_seed
 from ..physics.tissues import LESION_STATISTICS
+from .constraints import (
+    CHANCE,
+    NOT_NEGATIVE,
+    Each,
+    Interval,
+    Ordered,
+    StrOptions,
+    check_parameters,
+)
 from .fields import texture
 from .lesion_shapes import box_around, fade_field, grown_weight, soft_weight
 from .slabs import plain
@@ -62,6 +74,19 @@ class PasteLesions(Step):
     (True, True)
     """
 
+    _parameter_constraints: ClassVar = {
+        "onto": [StrOptions({"image", "maps"})],
+        "kinds": [Each(StrOptions(set(LESION_STATISTICS)))],
+        "edge_width": [NOT_NEGATIVE],
+        "fade": [CHANCE],
+        "fade_probability": [CHANCE],
+        "mean": [Ordered(Interval(Real, None, None, closed="neither"))],
+        "sd": [NOT_NEGATIVE],
+        "softening": [StrOptions({"centred", "grown"})],
+        "noise_device": [str, None],
+        "in_place": ["boolean"],
+    }
+
     def __init__(
         self,
         onto="maps",
@@ -76,13 +101,6 @@ class PasteLesions(Step):
         in_place=False,
         probability=1.0,
     ):
-        if onto not in ("image", "maps"):
-            raise ValueError(f'found onto={onto!r}; give "image" or "maps"')
-        if softening not in ("centred", "grown"):
-            raise ValueError(f'found softening={softening!r}; give "centred" or "grown"')
-        unknown = [kind for kind in kinds if kind not in LESION_STATISTICS]
-        if unknown:
-            raise ValueError(f"found kinds {unknown}; choose among {', '.join(LESION_STATISTICS)}")
         self.onto = onto
         self.kinds = kinds
         self.edge_width = edge_width
@@ -94,6 +112,7 @@ class PasteLesions(Step):
         self.noise_device = noise_device
         self.in_place = in_place
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         count = int(plain(scene["lesion"]).max()) if "lesion" in scene else 0

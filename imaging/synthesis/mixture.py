@@ -3,6 +3,10 @@
 A network trained on such images cannot rely on any contrast and must look at shapes.
 """
 
+from numbers import Integral, Real
+from typing import ClassVar
+
+from .constraints import COUNT, NOT_NEGATIVE, Each, Interval, Ordered, check_parameters
 from .fields import texture
 from .slabs import plain
 from .steps import Step, device_of
@@ -43,6 +47,19 @@ class IntensityMixture(Step):
     [[[[0, 0], [1, 1]]]]
     """
 
+    _parameter_constraints: ClassVar = {
+        "classes": [COUNT],
+        "mean": [Ordered(Interval(Real, None, None, closed="neither"))],
+        "sd": [NOT_NEGATIVE],
+        "texture_width": [NOT_NEGATIVE],
+        "background": [
+            Interval(Integral, 0, None, closed="left"),
+            Each(Interval(Integral, 0, None, closed="left"), least=0),
+            None,
+        ],
+        "noise_device": [str, None],
+    }
+
     def __init__(
         self,
         classes=12,
@@ -60,6 +77,12 @@ class IntensityMixture(Step):
         self.background = background
         self.noise_device = noise_device
         self.probability = probability
+        check_parameters(self)
+        if max(self._dark(), default=0) >= classes:
+            raise ValueError(
+                f"the 'background' parameter of IntensityMixture must name classes below "
+                f"{classes}, found {background}"
+            )
 
     def draw(self, draws, scene):
         highest = (
@@ -99,4 +122,4 @@ class IntensityMixture(Step):
     def _dark(self):
         if self.background is None:
             return ()
-        return (self.background,) if isinstance(self.background, int) else self.background
+        return (self.background,) if isinstance(self.background, Integral) else self.background

@@ -1,7 +1,11 @@
 """Take parts of an image away: holes, and everything outside the brain."""
 
+from numbers import Integral
+from typing import ClassVar
+
 import torch
 
+from .constraints import POSITIVE, Each, Interval, Ordered, check_parameters
 from .slabs import plain
 from .steps import Step
 
@@ -22,17 +26,31 @@ class CoarseDropout(Step):
         Smallest and largest edge of a hole: voxels, or a share of the axis where below 1.
     """
 
+    _parameter_constraints: ClassVar = {
+        "holes": [Ordered(Interval(Integral, 0, None, closed="left"))],
+        "size": [Each(POSITIVE, least=2)],
+    }
+
     def __init__(self, holes=(1, 10), size=(5, 0.25), probability=1.0):
         self.holes = holes
         self.size = size
         self.probability = probability
+        check_parameters(self)
+        voxels = [edge for edge in size if edge >= 1]
+        # Of voxels and a share it depends on the image which is larger.
+        ordered = len(voxels) == 1 or size[0] <= size[1]
+        if len(size) != 2 or any(n != round(n) for n in voxels) or not ordered:
+            raise ValueError(
+                "the 'size' parameter of CoarseDropout must be a pair (smallest, largest), each a "
+                f"whole number of voxels or a share below 1, found {size}"
+            )
 
     def draw(self, draws, scene):
         boxes = []
         for _ in range(draws.integer(*self.holes)):
             box = []
             for n in scene["image"].shape[1:]:
-                low, high = (round(s * n) if s < 1 else s for s in self.size)
+                low, high = (round(s * n) if s < 1 else int(s) for s in self.size)
                 edge = min(n, draws.integer(min(low, high), max(low, high)))
                 start = draws.integer(0, n - edge)
                 box.append([start, start + edge])
@@ -60,9 +78,12 @@ class SkullStrip(Step):
         Largest growth or shrinkage of the mask, voxels.
     """
 
+    _parameter_constraints: ClassVar = {"growth": [Interval(Integral, 0, None, closed="left")]}
+
     def __init__(self, growth=3, probability=0.3):
         self.growth = growth
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         return {"growth": draws.integer(-self.growth, self.growth)}

@@ -4,11 +4,14 @@
 of such samples for a torch DataLoader.
 """
 
+from typing import ClassVar
+
 from torch.utils.data import Dataset
 
 from ..physics.draws import sample_seed
 from ..physics.tissues import TISSUES
 from .acquisition import Acquisition, Blur, Gibbs, LowResolution
+from .constraints import COUNT, StrOptions, check_parameters
 from .deformation import Deformation
 from .intensity import BiasField, Gamma, Rescale, ZScore
 from .lesions import PasteLesions
@@ -35,10 +38,11 @@ class Target(Step):
         volume, 3 white matter, 4 cerebrospinal fluid, 5 lesion. "lesion": 0 and 1.
     """
 
+    _parameter_constraints: ClassVar = {"classes": [StrOptions({"tissues", "lesion"})]}
+
     def __init__(self, classes="tissues"):
-        if classes not in ("tissues", "lesion"):
-            raise ValueError(f'found classes={classes!r}; give "tissues" or "lesion"')
         self.classes = classes
+        check_parameters(self)
 
     def draw(self, draws, scene):
         return {"classes": self.classes}
@@ -116,7 +120,7 @@ def synthetic_chain(
             Blur(3.0, probability=0.7),
             LowResolution(probability=0.5),
             Gibbs(probability=0.2),
-            RicianNoise(probability=0.9, **noise),
+            RicianNoise(probability=0.9, signed=False, **noise),
         ),
         Rescale(),
         SkullStrip(probability=0.3),
@@ -147,10 +151,13 @@ class SyntheticScans(Dataset):
     ((1, 32, 32, 32), torch.uint8)
     """
 
+    _parameter_constraints: ClassVar = {"chain": [Step], "length": [COUNT]}
+
     def __init__(self, chain=None, length=1000, seed=0):
         self.chain = synthetic_chain() if chain is None else chain
         self.length = length
         self.seed = seed
+        check_parameters(self)
 
     def __len__(self):
         return self.length

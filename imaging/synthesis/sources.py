@@ -1,19 +1,28 @@
 """Where scenes begin: a label map of one head, and lesions of other patients fitted to it."""
 
+from collections.abc import Mapping
+from numbers import Integral
+from typing import ClassVar
+
 import numpy as np
 import torch
 
 from ..physics.tissues import TISSUES
+from .constraints import CHANCE, COUNT, Each, Interval, StrOptions, check_parameters
 from .label_maps import FREESURFER_TISSUES, read_label_map, template_label_map
 from .lesion_masks import blob_mask, fit_mask, read_lesion
+from .lesions import LARGEST_NUMBER
+from .memory import RecentlyUsed
 from .steps import Step
 
-__all__ = ["LabelMapSource"]
+__all__ = ["KEPT_BYTES", "LabelMapSource"]
 
 _BRAIN = tuple(TISSUES.index(name) for name in ("grey matter", "white matter"))
 _LESION = TISSUES.index("lesion")
 _WHITE = TISSUES.index("white matter")
 _CSF = TISSUES.index("csf")
+
+KEPT_BYTES = 512 * 2**20
 
 
 class LabelMapSource(Step):
@@ -48,9 +57,13 @@ class LabelMapSource(Step):
 
     Notes
     -----
-    Lesions are kept only where there is brain. Label maps are kept in memory (some 7 MB for a head
-    at 1 mm) after they were read once. Codes that the label maps themselves give to a lesion are
-    painted as white matter under lesion number 1.
+    Lesions are kept only where there is brain. Codes that the label maps themselves give to a
+    lesion are painted as white matter under lesion number 1.
+
+    Label maps (some 7 MB for a head at 1 mm) and lesions are kept in memory after they were read,
+    up to `KEPT_BYTES` (512 MiB) for each source; what was not used for longest goes first. They
+    are neither pickled nor copied by ``copy.deepcopy`` and ``sklearn.base.clone``, and samples do
+    not depend on what is kept.
 
     Examples
     --------
@@ -59,6 +72,19 @@ class LabelMapSource(Step):
     >>> scene["labels"].dtype, scene["labels"].shape == scene["lesion"].shape
     (torch.uint8, True)
     """
+
+    _parameter_constraints: ClassVar = {
+        "label_maps": [Each(), None],
+        "lesions": [Each(), None],
+        "table": [Mapping, None],
+        "lesion_probability": [CHANCE],
+        "most_lesions": [Interval(Integral, 1, LARGEST_NUMBER, closed="both")],
+        "mirror_lesions": [CHANCE],
+        "fit": [StrOptions({"brain", "world"})],
+        "fill_holes": ["boolean"],
+        "spacing_mm": [COUNT],
+        "device": [str, torch.device],
+    }
 
     def __init__(
         self,
@@ -73,11 +99,6 @@ class LabelMapSource(Step):
         spacing_mm=1,
         device="cpu",
     ):
-        if fit not in ("brain", "world"):
-            raise ValueError(f'found fit={fit!r}; give "brain" or "world"')
-        for name, files in (("label_maps", label_maps), ("lesions", lesions)):
-            if files is not None and len(files) == 0:
-                raise ValueError(f"{name} is empty; give files, or None for the embedded ones")
         self.label_maps = label_maps
         self.lesions = lesions
         self.table = FREESURFER_TISSUES if table is None else table
@@ -88,15 +109,16 @@ class LabelMapSource(Step):
         self.fill_holes = fill_holes
         self.spacing_mm = spacing_mm
         self.device = device
-        self._heads = {}
-        self._masks = {}
+        check_parameters(self)
+        self._kept = RecentlyUsed(KEPT_BYTES)
 
     def draw(self, draws, scene):
-        head = draws.integer(0, len(self.label_maps) - 1) if self.label_maps else 0
+        head = draws.integer(0, len(self.label_maps) - 1) if self.label_maps is not None else 0
         lesions = []
         if draws.chance(self.lesion_probability):
             for _ in range(draws.integer(1, self.most_lesions)):
-                mask = draws.integer(0, len(self.lesions) - 1) if self.lesions else draws.seed()
+                made_up = self.lesions is None
+                mask = draws.seed() if made_up else draws.integer(0, len(self.lesions) - 1)
                 lesions.append({"mask": mask, "mirrored": draws.chance(self.mirror_lesions)})
         return {"label_map": head, "lesions": lesions}
 
@@ -124,27 +146,30 @@ class LabelMapSource(Step):
 
     def _head(self, number):
         """Tissues, affine, the brain's box in mm, and lesions that the map itself holds."""
-        if number not in self._heads:
-            box = None  # the embedded head is in MNI space
-            if self.label_maps:
-                tissues, affine = read_label_map(self.label_maps[number], self.table)
-                box = _brain_box(tissues, affine) if self.fit == "brain" else None
-            else:
-                tissues, affine = template_label_map(self.spacing_mm)
-            own = None
-            if (tissues == _LESION).any():
-                own = torch.from_numpy((tissues == _LESION).astype(np.uint8))[None].to(self.device)
-                tissues = np.where(tissues == _LESION, np.uint8(_WHITE), tissues)
-            labels = torch.from_numpy(tissues)[None].to(self.device)
-            self._heads[number] = labels, affine, box, own
-        return self._heads[number]
+        head = self.spacing_mm if self.label_maps is None else self.label_maps[number]
+        # All that it depends on, so that a source that was changed does not find what was before.
+        key = ("head", head, tuple(self.table.items()), self.fit, str(self.device))
+        return self._kept.get(key, lambda: self._read_head(head))
+
+    def _read_head(self, head):
+        box = None  # the embedded head is in MNI space
+        if self.label_maps is None:
+            tissues, affine = template_label_map(head)
+        else:
+            tissues, affine = read_label_map(head, self.table)
+            box = _brain_box(tissues, affine) if self.fit == "brain" else None
+        own = None
+        if (tissues == _LESION).any():
+            own = torch.from_numpy((tissues == _LESION).astype(np.uint8))[None].to(self.device)
+            tissues = np.where(tissues == _LESION, np.uint8(_WHITE), tissues)
+        return torch.from_numpy(tissues)[None].to(self.device), affine, box, own
 
     def _mask(self, number):
-        if not self.lesions:
+        if self.lesions is None:
             return blob_mask(number)
-        if number not in self._masks:
-            self._masks[number] = read_lesion(self.lesions[number], self.fill_holes)
-        return self._masks[number]
+        lesion = self.lesions[number]
+        key = ("lesion", lesion, self.fill_holes)
+        return self._kept.get(key, lambda: read_lesion(lesion, self.fill_holes))
 
 
 def _brain_box(tissues, affine):

@@ -4,9 +4,12 @@ A batch is worked through sample by sample, each with its own seed, so a sample 
 the batch that it came in.
 """
 
+from typing import ClassVar
+
 import torch
 
 from ..physics.draws import Draws, as_draws, sample_seed
+from .constraints import CHANCE, Each, check_parameters
 
 __all__ = ["Chain", "Keep", "OneOf", "Step", "device_of"]
 
@@ -23,9 +26,15 @@ class Step:
     ----------
     probability : float
         Chance that the step is applied to a sample.
+
+    Notes
+    -----
+    A subclass lists in `_parameter_constraints` what its parameters may be, and calls
+    `check_parameters` at the end of its `__init__`.
     """
 
     probability = 1.0
+    _parameter_constraints: ClassVar = {"probability": [CHANCE]}
 
     def draw(self, draws, scene):
         """Draw the parameters of one sample: a dictionary of plain values, storable as JSON."""
@@ -108,10 +117,13 @@ class Chain(Step):
     True
     """
 
+    _parameter_constraints: ClassVar = {"steps": [Each(Step, least=0)]}
+
     def __init__(self, *steps):
         self.steps = []
         for step in steps:
             self.steps += step.steps if isinstance(step, Chain) else [step]
+        check_parameters(self)
 
     def sample(self, scene, source):
         draws = as_draws(source)
@@ -141,8 +153,11 @@ class OneOf(Step):
         Chains too.
     """
 
+    _parameter_constraints: ClassVar = {"steps": [Each(Step)]}
+
     def __init__(self, *steps):
         self.steps = steps
+        check_parameters(self)
 
     def sample(self, scene, source):
         draws = as_draws(source)
@@ -164,8 +179,11 @@ class Keep(Step):
     *names : str
     """
 
+    _parameter_constraints: ClassVar = {"names": [Each(str)]}
+
     def __init__(self, *names):
         self.names = names
+        check_parameters(self)
 
     def draw(self, draws, scene):
         return {}

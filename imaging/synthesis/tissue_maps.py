@@ -4,12 +4,17 @@ Hard labels take a value per class; soft labels mix the classes of a voxel. Ever
 noise within a class.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 
 from ..physics.maps import QuantitativeMaps
 from ..physics.protocols import Protocol, sample_protocol
+from ..physics.ranges import RANGES
 from ..physics.simulation import SEQUENCES, simulate
 from ..physics.tissues import TISSUE_STATISTICS, TISSUES
+from .constraints import NOT_NEGATIVE, Each, StrOptions, check_parameters
 from .fields import texture
 from .slabs import over_slabs, plain, whole
 from .steps import Step, device_of
@@ -39,6 +44,14 @@ class TissueMaps(Step):
         Kind of device to draw noise on; None is that of the scene.
     """
 
+    _parameter_constraints: ClassVar = {
+        "statistics": [Mapping],
+        "spread": [NOT_NEGATIVE],
+        "temperature": [NOT_NEGATIVE],
+        "texture_width": [NOT_NEGATIVE],
+        "noise_device": [str, None],
+    }
+
     def __init__(
         self,
         statistics=TISSUE_STATISTICS,
@@ -54,6 +67,7 @@ class TissueMaps(Step):
         self.texture_width = texture_width
         self.noise_device = noise_device
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         names = MAPS if next(iter(self.statistics.values())).r2 is not None else MAPS[:4]
@@ -164,10 +178,16 @@ class RandomSequence(Step):
         See `sample_protocol`.
     """
 
+    _parameter_constraints: ClassVar = {
+        "sequences": [Each(StrOptions(set(SEQUENCES)))],
+        "ranges": [StrOptions(set(RANGES))],
+    }
+
     def __init__(self, sequences=SEQUENCES, ranges="plausible", probability=1.0):
         self.sequences = sequences
         self.ranges = ranges
         self.probability = probability
+        check_parameters(self)
 
     def draw(self, draws, scene):
         return dict(sample_protocol(draws.choice(self.sequences), self.ranges, draws))

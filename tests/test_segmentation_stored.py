@@ -1,0 +1,167 @@
+"""A segmenter that was saved and loaded is the same: parameters, identity, masks."""
+
+import inspect
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from imaging.segmentation import (
+    LesionSegmenter,
+    ModelFileError,
+    TissueSegmenter,
+    base,
+    inference,
+    patients,
+)
+from imaging.segmentation.card import STORED, plain_parameters
+from imaging.synthesis import LabelMapSource
+
+UNUSUAL = {
+    "architecture": "dynunet-small",
+    "channels": (4, 8, 8),
+    "spacing_mm": 7.5,
+    "patch_size": (16, 20, 16),
+    "mirror": (0.25, 0.0, 0.5),
+    "deep_supervision": True,
+    "dropout": 0.125,
+    "ct": True,
+    "overlap": 0.625,
+    "test_time_flips": (0, 2),
+    "threshold": 0.1875,
+    "learn_tissues": False,
+    "spatial_dims": 3,
+}
+TRAINING = {"epochs": 1, "steps_per_epoch": 1, "validation_samples": 0, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def unusual(scan):
+    source = LabelMapSource(spacing_mm=8)
+    segmenter = LesionSegmenter(**UNUSUAL, **TRAINING, source=source).fit()
+    # So that half of the voxels of that scan are above it.
+    (probability,) = segmenter.predict_proba([scan])
+    return segmenter.set_params(threshold=float(np.median(probability.dataobj)))
+
+
+@pytest.fixture(scope="module")
+def scan():
+    voxels = np.random.default_rng(0).uniform(-20, 100, (24, 26, 22)).astype(np.float32)
+    return nib.Nifti1Image(voxels, np.diag([-8, 8, 8, 1.0]))
+
+
+def _changed(parameters):
+    """One other value of each."""
+    other = {
+        "architecture": "unet-small",
+        "channels": (4, 8, 16),
+        "spacing_mm": 8,
+        "patch_size_": (16, 16, 16),
+        "mirror": (0.5, 0.0, 0.5),
+        "deep_supervision": False,
+        "dropout": 0.25,
+        "ct": False,
+        "overlap": 0.25,
+        "test_time_flips": True,
+        "threshold": 0.5,
+        "learn_tissues": True,
+        "spatial_dims": 2,
+    }
+    return other if parameters is None else {name: other[name] for name in parameters}
+
+
+def test_masks_parameters_and_identity_come_back(unusual, scan, tmp_path):
+    loaded = LesionSegmenter.load(unusual.save(tmp_path / "model.safetensors"))
+    expected = {**UNUSUAL, "threshold": unusual.threshold}
+    assert {name: getattr(loaded, name) for name in UNUSUAL} == expected
+    assert loaded.identity() == unusual.identity()
+    (one,), (other,) = unusual.predict([scan]), loaded.predict([scan])
+    np.testing.assert_array_equal(one.dataobj, other.dataobj)
+    assert 0.3 < np.asarray(one.dataobj).mean() < 0.7
+    again = LesionSegmenter.load(loaded.save(tmp_path / "again.safetensors"))
+    assert again.identity() == unusual.identity()
+
+
+@pytest.mark.parametrize("flips", [True, False, (), (1,)])
+def test_every_kind_of_flips_and_mirror_comes_back(segmenter, tmp_path, flips):
+    model = LesionSegmenter.load(segmenter.save(tmp_path / "model.safetensors"))
+    model.set_params(test_time_flips=flips, mirror=0.5)
+    loaded = LesionSegmenter.load(model.save(tmp_path / "flips.safetensors"))
+    assert loaded.test_time_flips == flips and type(loaded.test_time_flips) is type(flips)
+    assert loaded.mirror == (0.5, 0.5, 0.5) and loaded.identity() == model.identity()
+
+
+def test_what_is_given_counts_more_than_the_card(unusual, scan, tmp_path):
+    path = unusual.save(tmp_path / "model.safetensors")
+    loaded = LesionSegmenter.load(path, threshold=0.0, test_time_flips=False)
+    assert loaded.threshold == 0.0 and loaded.test_time_flips is False and loaded.overlap == 0.625
+    assert loaded.identity() != unusual.identity()
+
+
+def test_identity_knows_every_parameter_that_masks_depend_on(segmenter, tmp_path):
+    model = LesionSegmenter.load(segmenter.save(tmp_path / "model.safetensors"))
+    before = model.identity()
+    for name, value in _changed(None).items():
+        kept = getattr(model, name)
+        if np.ndim(value):
+            value = tuple(2 * n for n in value) if value == kept else value
+        elif value == kept:
+            value = UNUSUAL[name]
+        dims = {"mirror": 0.5} if name == "spatial_dims" else {}
+        held = {other: getattr(model, other) for other in dims}
+        for other, one in {name: value, **dims}.items():
+            setattr(model, other, one)
+        assert model.identity() != before, name
+        for other, one in {name: kept, **held}.items():
+            setattr(model, other, one)
+    assert model.identity() == before
+    assert set(_changed(None)) == {s.name.replace("patch_size", "patch_size_") for s in STORED}
+
+
+def test_whatever_predicting_reads_is_stored():
+    """Parameters that the code between a scan and its mask takes from a segmenter."""
+    sources = [inspect.getsource(module) for module in (patients, inference)]
+    kinds = (LesionSegmenter, TissueSegmenter)
+    sources += [inspect.getsource(kind._decide) for kind in kinds]
+    sources += [inspect.getsource(getattr(base.BaseSegmenter, n)) for n in ("_through", "_one")]
+    text = "\n".join(sources)
+    names = set(LesionSegmenter().get_params(deep=False))
+    read = {n for n in names if f"segmenter.{n}" in text or f"self.{n}" in text}
+    assert read > {"spacing_mm", "threshold", "overlap", "test_time_flips", "ct", "mirror"}
+    # Where it is computed changes no mask.
+    assert read - {s.name for s in STORED} == {"device", "n_threads"}
+
+
+def test_older_cards_have_the_defaults(unusual, tmp_path):
+    path = unusual.save(tmp_path / "model.safetensors")
+    with safe_open(path, "pt") as file:
+        card = json.loads(file.metadata()["model_card"])
+    later = {s.name for s in STORED if not s.always} | {"trained_on"}
+    assert later <= set(card)
+    old = {name: value for name, value in card.items() if name not in later}
+    save_file(load_file(path), path, metadata={"model_card": json.dumps(old)})
+    loaded = LesionSegmenter.load(path)
+    defaults = LesionSegmenter()
+    for name in ("overlap", "test_time_flips", "threshold", "learn_tissues"):
+        assert getattr(loaded, name) == getattr(defaults, name)
+    shipped = LesionSegmenter.from_pretrained("synthetic-small")
+    assert (shipped.threshold, shipped.overlap, shipped.learn_tissues) == (0.5, 0.5, True)
+
+
+def test_tissues_take_what_is_theirs(segmenter, tmp_path):
+    path = segmenter.save(tmp_path / "model.safetensors")
+    tissues = TissueSegmenter.load(path)
+    assert not hasattr(tissues, "threshold")
+    assert "threshold" not in plain_parameters(tissues)
+    back = LesionSegmenter.load(tissues.save(tmp_path / "tissues.safetensors"))
+    assert back.threshold == 0.5
+
+
+def test_a_card_of_another_network_is_not_written(segmenter, tmp_path):
+    model = LesionSegmenter.load(segmenter.save(tmp_path / "model.safetensors"))
+    with pytest.raises(ModelFileError, match="of shape"):
+        model.set_params(channels=(4, 8, 16)).save(tmp_path / "other.safetensors")
+    assert not (tmp_path / "other.safetensors").exists()
