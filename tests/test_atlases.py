@@ -1,5 +1,6 @@
 """Label atlases: by name, by path with a table, from nilearn; loads on any grid."""
 
+import os
 import pickle
 
 import nibabel as nib
@@ -64,6 +65,36 @@ def test_unknown_atlas_names_the_closest():
         load_atlas("folder/atlas.nii.gz")
     with pytest.raises(AtlasError, match="int where an atlas was expected"):
         load_atlas(3)
+
+
+@pytest.mark.parametrize("changed", ["small.nii.gz", "small.txt"])
+def test_an_exchanged_atlas_is_opened_anew(tmp_path, changed):
+    """Image or table, though size and time stay."""
+    path = _two_regions(tmp_path, "1 left\n2 right\n")
+    first = load_atlas(path)
+    assert load_atlas(path) is first
+    status = (tmp_path / changed).stat()
+    if changed == "small.txt":
+        (tmp_path / changed).write_text("2 left\n1 right\n")
+    else:
+        nib.save(nib.Nifti1Image(first.image.get_fdata()[::-1], first.image.affine), path)
+        # The same number of bytes, as it may happen; what is left over is not read.
+        padding = status.st_size - path.stat().st_size
+        with open(path, "ab") as file:
+            file.write(bytes(max(0, padding)))
+    os.utime(tmp_path / changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = load_atlas(path)
+    left, right = first.region_mask("left"), again.region_mask("right")
+    assert np.array_equal(left.get_fdata(), right.get_fdata())
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    _two_regions(tmp_path, "1 left\n2 right\n")
+    assert load_atlas("~/small.nii.gz").regions == ["left", "right"]
+    with pytest.raises(AtlasError, match="no atlas file at '~no-such-user/small"):
+        load_atlas("~no-such-user/small.nii")
 
 
 @pytest.mark.parametrize(
