@@ -327,6 +327,8 @@ def _assemble(source, names, name):
     try:
         image = open_image(source)
         data = np.asanyarray(image.dataobj)
+        if isinstance(data, np.memmap):  # the file may be written to while the atlas is in use
+            data = np.array(data)
     except (ImageError, EOFError, OSError) as error:
         raise AtlasError(f"atlas {name!r}: {error}") from error
     if data.ndim == 4 and data.shape[3] > 1:

@@ -79,7 +79,7 @@ def file_content(path):
     >>> file_content(folder / "a") == file_content(folder / "b")
     True
     """
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(os.path.expanduser(os.fspath(path)))
     known = _known.get(path)
     if known is not None and known[0] == _state(os.stat(path)):
         return known[1]
@@ -114,18 +114,18 @@ def image_content(path):
     ImageError
         If there is no such file, or it cannot be read.
     """
-    named = str(path)
-    path = Path(os.path.expanduser(path))
-    if not path.is_file():
-        raise ImageError(f"no file at {named!r}; correct the path or drop the row")
+    file = os.path.expanduser(os.fspath(path))
     try:
-        return tuple(
-            text for file in (path, *_other_halves(path)) for text in _ending_and_content(file)
-        )
+        return _contents([file, *_other_halves(file)])
     except OSError as error:
-        raise ImageError(
-            f"{named!r} cannot be read ({error.strerror}); mend its permissions or drop the row"
-        ) from error
+        if not os.path.isfile(file):
+            reason = f"no file at {str(path)!r}; correct the path or drop the row"
+        else:
+            reason = (
+                f"{str(path)!r} cannot be read ({error.strerror}); mend its permissions or drop "
+                "the row"
+            )
+        raise ImageError(reason) from error
 
 
 def named_content(path):
@@ -140,17 +140,13 @@ def named_content(path):
     tuple of str or None
         None if it names no file that can be read.
     """
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
+    file = os.path.expanduser(os.fspath(path))
+    if not os.path.isfile(file):
         return None
-    path = Path(path)
-    tables = [table for table in label_tables(path.resolve()) if table.is_file()]
+    tables = label_tables(Path(os.path.realpath(file) if os.path.islink(file) else file))
+    tables = [table for table in map(os.fspath, tables) if os.path.isfile(table) and table != file]
     try:
-        return tuple(
-            text
-            for file in (path, *_other_halves(path), *tables)
-            for text in _ending_and_content(file)
-        )
+        return _contents([file, *_other_halves(file), *tables])
     except OSError:
         return None
 
@@ -209,8 +205,8 @@ def _state(status):
     return (status.st_dev, status.st_ino, status.st_size, *times)
 
 
-def _other_halves(path):
-    stem, ending = os.path.splitext(path.name)
+def _other_halves(file):
+    stem, ending = os.path.splitext(file)
     if ending.lower() in _COMPRESSED:
         stem, ending = os.path.splitext(stem)
     for group in _PARTS:
@@ -221,14 +217,18 @@ def _other_halves(path):
                 for case in (str.lower, str.upper)
                 for compressed in ("", *_COMPRESSED)
             ]
-            found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
+            found = [file, *(name for name in names if os.path.isfile(name))]
             # Each once, where the file system takes .HDR for .hdr.
-            distinct = {os.stat(file).st_ino: file for file in reversed([path, *found])}
-            distinct.pop(os.stat(path).st_ino)
-            return sorted(distinct.values())
+            distinct = {os.stat(name).st_ino: name for name in reversed(found)}
+            return sorted(name for name in distinct.values() if name != file)
     return []
 
 
-def _ending_and_content(file):
-    endings = [suffix.lower() for suffix in file.suffixes[-2:]]
-    return "".join(endings if endings[-1:] == [".gz"] else endings[-1:]), file_content(file)
+def _contents(files):
+    """Ending and hash of each: the format is chosen by the ending."""
+    return tuple(text for file in files for text in (_ending(file), file_content(file)))
+
+
+def _ending(file):
+    stem, ending = os.path.splitext(file.lower())
+    return os.path.splitext(stem)[1] + ending if ending in _COMPRESSED else ending

@@ -92,13 +92,19 @@ def replacing_all(folder):
     ['one.txt', 'two.txt']
     """
     folder = Path(folder)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     temporary = _new(folder, "", os.mkdir)
     try:
         yield temporary
         _move_all(temporary, folder)
-    finally:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # somebody else wrote to it
+                folder.rmdir()
+        raise
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

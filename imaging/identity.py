@@ -140,7 +140,9 @@ class _Identities:
             return combined("array", repr(value.shape), *map(self.of, value.ravel().tolist()))
         flat = np.ascontiguousarray(value).reshape(-1)
         data = flat.view(np.uint8) if flat.nbytes else b""
-        return combined("array", repr(value.dtype), repr(value.shape), data)
+        # Equal types can have unequal names: '<u2' and 'uint16'.
+        kind = repr(value.dtype.descr) if value.dtype.names else value.dtype.str
+        return combined("array", kind, repr(value.shape), data)
 
     def _of_a_library(self, value):
         """Values of libraries that need not be loaded, which pickle by layout and not by value."""

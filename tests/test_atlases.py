@@ -1,5 +1,6 @@
 """Label atlases: by name, by path with a table, from nilearn; loads on any grid."""
 
+import os
 import pickle
 
 import nibabel as nib
@@ -64,6 +65,35 @@ def test_unknown_atlas_names_the_closest():
         load_atlas("folder/atlas.nii.gz")
     with pytest.raises(AtlasError, match="int where an atlas was expected"):
         load_atlas(3)
+
+
+@pytest.mark.parametrize("changed", ["small.nii", "small.txt"])
+def test_an_exchanged_atlas_is_opened_anew(tmp_path, changed):
+    """Image or table, though size and time stay."""
+    path = tmp_path / "small.nii"
+    nib.save(nib.load(_two_regions(tmp_path, "1 left\n2 right\n")), path)
+    first = load_atlas(path)
+    assert load_atlas(path) is first
+    status = (tmp_path / changed).stat()
+    if changed == "small.txt":
+        (tmp_path / changed).write_text("2 left\n1 right\n")
+    else:
+        mirrored = np.asanyarray(first.image.dataobj)[::-1]
+        nib.save(nib.Nifti1Image(mirrored, first.image.affine), path)
+        assert path.stat().st_size == status.st_size
+    os.utime(tmp_path / changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = load_atlas(path)
+    left, right = first.region_mask("left"), again.region_mask("right")
+    assert np.array_equal(left.get_fdata(), right.get_fdata())
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    _two_regions(tmp_path, "1 left\n2 right\n")
+    assert load_atlas("~/small.nii.gz").regions == ["left", "right"]
+    with pytest.raises(AtlasError, match="no atlas file at '~no-such-user/small"):
+        load_atlas("~no-such-user/small.nii")
 
 
 @pytest.mark.parametrize(

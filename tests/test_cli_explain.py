@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import stat
 
 import joblib
 import nibabel as nib
@@ -63,6 +64,8 @@ def test_everything_is_written(run, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert "10 SIMULATED patients" in out
     assert "explaining 10 patients" in err
+    warning = "runs whatever code it holds; open only files that you trust"
+    assert warning in err and err.index(warning) < err.index("loading the cohort")
     about = json.loads((folder / "checks.json").read_text())
     assert about["explanation"]["cohort"]["simulated"] is True
     assert about["checks"]["randomisation_correlation"] <= 1
@@ -85,6 +88,18 @@ def test_a_folder_of_ones_own(run, study, tmp_path):
     assert (code, "SIMULATED" in out) == (0, False), err
     assert "gradient" in (tmp_path / "out" / "checks.json").read_text()
     assert "log odds of 0" in out
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o002], ids=oct)
+def test_the_umask_decides_who_may_read(run, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        code, _, err = run("--quiet", "--method", "gradient")
+    finally:
+        os.umask(before)
+    assert code == 0 and "open only files that you trust" in err
+    for path in (tmp_path / "out").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
 def test_a_number_is_explained(run):

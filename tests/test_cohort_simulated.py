@@ -1,6 +1,8 @@
 """The simulated cohort: reproducible, realistic, with planted effects where they are stated."""
 
 import json
+import os
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -178,6 +180,34 @@ def test_folder_holds_the_same_images_and_is_used_again(tmp_path, cohort):
     kept = [path for path, time in written.items() if path.stat().st_mtime_ns == time]
     assert len(kept) == 2 and broken.is_file()
     assert not list(tmp_path.rglob(".writing-*"))
+
+
+def test_damaged_and_exchanged_images_are_made_again(tmp_path, cohort, monkeypatch):
+    arguments = {"resolution_mm": 6, "folder": tmp_path, "random_state": 1}
+    make_stroke_cohort(2, **arguments)
+    reference = cohort[0].iloc[:2], cohort[1].iloc[:2]
+    one, two = sorted(tmp_path.rglob("*_T1w.nii.gz"))
+    status = one.stat()
+    content = bytearray(one.read_bytes())
+    content[len(content) // 2] ^= 1
+    one.write_bytes(content)
+    os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
+    _same(make_stroke_cohort(2, **arguments), reference)
+    shutil.copy2(one, two)
+    _same(make_stroke_cohort(2, **arguments), reference)
+    record = one.with_name("sub-0001.json")
+    volume = json.loads(record.read_text())["values"]["volume_ml"]
+    record.write_text(record.read_text().replace(str(volume), str(volume + 100)))
+    _same(make_stroke_cohort(2, **arguments), reference)
+    # Of other code, or of a version that kept no checksums.
+    written = one.stat().st_ino
+    record.write_text(json.dumps({"volume_ml": 100.0, "damage": 1.0}))
+    _same(make_stroke_cohort(2, **arguments), reference)
+    assert one.stat().st_ino != written
+    written = one.stat().st_ino
+    monkeypatch.setattr(simulated, "_simulation_code", lambda: ["other"])
+    _same(make_stroke_cohort(2, **arguments), reference)
+    assert one.stat().st_ino != written
 
 
 @pytest.mark.parametrize(

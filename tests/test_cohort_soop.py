@@ -5,6 +5,7 @@ import http.server
 import os
 import threading
 import zipfile
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -161,17 +162,30 @@ def test_targets(study, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:1 of")
-def test_pictures_are_converted_once_and_again_when_changed(study, tmp_path):
-    X, _ = load_soop(study, cache=tmp_path)
-    flair = X.loc["sub-1", "flair"]
-    first = os.stat(flair)
-    load_soop(study, cache=tmp_path)
-    assert os.stat(flair).st_ino == first.st_ino
-    source = study / "soop/PNG/rsub-1_lesion.nii.png"
+def test_pictures_are_converted_once_and_again_when_either_file_changed(tmp_path):
+    _write_study(tmp_path / "soop")
+    cache = tmp_path / "cache"
+    source = tmp_path / "soop/PNG/rsub-1_lesion.nii.png"
+    flair = load_soop(tmp_path, cache=cache)[0].loc["sub-1", "flair"]
+    first, inode = read_picture(flair), os.stat(flair).st_ino
     os.utime(source, (1_000_000_000, 1_000_000_000))
-    load_soop(study, cache=tmp_path)
-    assert os.stat(flair).st_ino != first.st_ino
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    load_soop(tmp_path, cache=cache)
+    assert os.stat(flair).st_ino == inode  # the time alone is no change
+
+    for damaged in (flair, cache / "sub-1_flair.json"):
+        content = bytearray(Path(damaged).read_bytes())
+        content[len(content) // 2] ^= 1
+        Path(damaged).write_bytes(content)
+        load_soop(tmp_path, cache=cache)
+        assert np.array_equal(read_picture(flair), first)
+
+    other = np.asarray(Image.open(source))[::-1]
+    Image.fromarray(other).save(source)
+    os.utime(source, (1_000_000_000, 1_000_000_000))  # as `cp -p` leaves it
+    load_soop(tmp_path, cache=cache)
+    expected = recover_picture(source)[0]
+    assert np.array_equal(np.asarray(Image.open(flair)), expected)
+    assert sorted(path.name for path in cache.glob("*.png")) == [
         "sub-1_flair.png",
         "sub-3_flair.png",
     ]

@@ -81,7 +81,11 @@ def test_the_lock_box_opens_once_and_says_so(cohort, tmp_path, capsys):
     for later in (groups, MatchedGroups(5, MATCH, record=record)):
         with pytest.raises(LockBoxError, match="was opened on 20"):
             later.open_lock_box(X, y)
-    MatchedGroups(5, MATCH).open_lock_box(X, y)  # without a record, each object has its own note
+    # An honour system, as the docstring says: a new object without the record knows nothing.
+    MatchedGroups(5, MATCH).open_lock_box(X, y)
+    said = " ".join(MatchedGroups.__doc__.split())
+    assert "honour system" in said and "after deleting `record`" in said
+    assert "cannot be opened again" not in capsys.readouterr().out
 
 
 def test_bad_use_is_refused(cohort):
