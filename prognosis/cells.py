@@ -1,7 +1,7 @@
-"""What the cells of a tabular column are: numbers, categories, missing, or nothing that can be used.
+"""What the cells of a tabular column are: numbers, categories, missing, or of no use.
 
-pandas stores the same values in many ways (NumPy, nullable, Arrow, categorical, plain objects); what
-they mean is decided here, once for every transformer and splitter.
+pandas stores the same values in many ways (NumPy, nullable, Arrow, categorical, plain objects);
+what they mean is decided here, once for every transformer and splitter.
 """
 
 import datetime
@@ -237,9 +237,7 @@ def _usable_cells(column):
                 "not as tabular"
             )
         if _remedy(column, cell) is not None:
-            _refuse_time(
-                column, cell, f"row {row!r}, column {column.name!r}: found {_shown(cell)}"
-            )
+            _refuse_time(column, cell, f"row {row!r}, column {column.name!r}: found {_shown(cell)}")
         if isinstance(cell, (complex, np.complexfloating)) or not pd.api.types.is_scalar(cell):
             raise CohortError(
                 f"row {row!r}, column {column.name!r}: found {_shown(cell)} where one number or "
@@ -285,9 +283,7 @@ def _remedy(column, cell):
     if isinstance(cell, (datetime.timedelta, np.timedelta64)):
         return f"{name} = pd.to_timedelta({plain}).dt.total_seconds()"
     if isinstance(cell, datetime.time):
-        return (
-            f'{name} = pd.to_timedelta({name}.astype(str), errors="coerce").dt.total_seconds()'
-        )
+        return f'{name} = pd.to_timedelta({name}.astype(str), errors="coerce").dt.total_seconds()'
     if isinstance(cell, (datetime.date, np.datetime64)):
         aware = getattr(cell, "tzinfo", None) is not None
         utc, zone = (", utc=True", ', tz="UTC"') if aware else ("", "")

@@ -36,12 +36,11 @@ def check_groups(groups, X):
     if groups is None:
         return None
     rows = X.index if isinstance(X, pd.DataFrame) else np.arange(_num_samples(X))
-    if isinstance(groups, pd.Series) and isinstance(X, pd.DataFrame):
-        if not groups.index.equals(X.index):
-            raise CohortError(
-                "groups has another index than X; bring it into X's order: "
-                "groups = groups.loc[X.index]"
-            )
+    indexed = isinstance(groups, pd.Series) and isinstance(X, pd.DataFrame)
+    if indexed and not groups.index.equals(X.index):
+        raise CohortError(
+            "groups has another index than X; bring it into X's order: groups = groups.loc[X.index]"
+        )
     groups = np.asarray(groups)
     if groups.shape != (len(rows),):
         raise CohortError(f"groups has shape {groups.shape} where ({len(rows)},) was expected")

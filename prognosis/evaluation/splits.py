@@ -297,9 +297,9 @@ def _classes(y, n_splits):
     if not len(counts) or counts.max() < n_splits:
         return None
     values = counts.index
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        if len(values) > MOST_CLASSES or not np.equal(values, np.round(values)).all():
-            return None
+    numbers = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if numbers and (len(values) > MOST_CLASSES or (values != np.round(values)).any()):
+        return None
     return pd.factorize(np.asarray(y))[0]
 
 

@@ -138,11 +138,11 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             apart.
         """
         self._check()
-        check_cohort(X)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
+        check_cohort(X)
         check_outcome_index(X, y)
         groups = find_groups(self.estimator, X, groups)
         if sample_weight is not None:
