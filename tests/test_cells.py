@@ -172,10 +172,17 @@ def test_what_is_no_value_is_refused_wherever_it_stands(cell, found):
             refuse(X)
 
 
-def test_infinite_values_are_refused_in_every_kind_of_number():
-    for values in ([1.0, np.inf], pd.Series([1, np.inf], dtype="Float64"), [None, 10**400]):
-        with pytest.raises(CohortError, match="row 'w', column 'c': found an infinite value"):
-            encode(pd.Series(values))
+INFINITE = {
+    "float": pd.Series([1.0, np.inf]),
+    "Float64": pd.Series([1, np.inf], dtype="Float64"),
+    "beyond all floats": pd.Series([None, 10**400], dtype=object),
+}
+
+
+@pytest.mark.parametrize("values", INFINITE.values(), ids=INFINITE)
+def test_infinite_values_are_refused_in_every_kind_of_number(values):
+    with pytest.raises(CohortError, match="row 'w', column 'c': found an infinite value"):
+        encode(values)
 
 
 @pytest.mark.parametrize("transformer", [TabularEncoder(["c"]), SymbolScaler(["c"])], ids=str)

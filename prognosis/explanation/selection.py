@@ -211,7 +211,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
         tags.estimator_type = inner.estimator_type
         tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
-        tags.target_tags = inner.target_tags
+        tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
         return tags
 
     def _check(self):
