@@ -1,7 +1,7 @@
-"""What the cells of a tabular column are: numbers, categories, missing, or nothing that can be used.
+"""What the cells of a tabular column are: numbers, categories, missing, or of no use.
 
-pandas stores the same values in many ways (NumPy, nullable, Arrow, categorical, plain objects); what
-they mean is decided here, once for every transformer and splitter.
+pandas stores the same values in many ways (NumPy, nullable, Arrow, categorical, plain objects);
+what they mean is decided here, once for every transformer and splitter.
 """
 
 import datetime

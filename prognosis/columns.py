@@ -316,14 +316,18 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         if not columns:
             raise CohortError("columns is empty; name at least one tabular column")
         self.encoder_ = tabular_encoder(table, columns).fit(table[columns])
+        self._columns = columns
         return self
 
     def transform(self, X):
         """Encode patients; ndarray of shape (n_patients, n_features)."""
         check_is_fitted(self, "encoder_")
-        columns = None if self.columns is None else list(self.columns)
-        table = declared_table(self, X, columns, reset=False)
-        return self.encoder_.transform(table[self.encoder_.feature_names_in_.tolist()])
+        table = declared_table(
+            self, X, None if self.columns is None else self._columns, reset=False
+        )
+        if self.columns is None:  # as many as in fit; an array has no names
+            table = table.set_axis(self._columns, axis=1)
+        return self.encoder_.transform(table[self._columns])
 
     def get_feature_names_out(self, input_features=None):
         """Names of the encoded features; with declared columns `input_features` is ignored."""

@@ -111,6 +111,8 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "scales_")
         declared = None if self.columns is None else list(self.columns)
         X = declared_table(self, X, declared, reset=False)
+        if self.columns is None:  # as many as in fit; an array has no names
+            X = X.set_axis(list(self.scales_), axis=1)
         return np.stack([self._positions(X[name], name) for name in self.scales_], axis=1)
 
     def get_feature_names_out(self, input_features=None):

@@ -116,6 +116,21 @@ class TestTabularEncoder:
         with pytest.raises(CohortError, match="'sex' not found"):
             TabularEncoder(["sex"]).fit(X).transform(X.drop(columns="sex"))
 
+    def test_all_columns_of_tables_and_arrays(self, X):
+        numbers = X[["lesion_ml", "nihss"]]
+        by_name = TabularEncoder(["lesion_ml", "nihss"]).fit_transform(numbers)
+        everything = TabularEncoder().fit(numbers)
+        np.testing.assert_array_equal(everything.transform(numbers), by_name)
+        assert everything.feature_names_in_.tolist() == ["lesion_ml", "nihss"]
+        array = TabularEncoder().fit(numbers.to_numpy())
+        np.testing.assert_array_equal(array.transform(numbers.to_numpy()), by_name)
+        assert array.get_feature_names_out().tolist() == ["x0", "x1", "missingindicator_x1"]
+        with pytest.warns(UserWarning, match="fitted without feature names"):
+            np.testing.assert_array_equal(array.transform(numbers), by_name)
+        counted = numbers.set_axis([0, 1], axis=1)
+        for encoder in (TabularEncoder(), TabularEncoder([0, 1])):
+            np.testing.assert_array_equal(encoder.fit_transform(counted), by_name)
+
     def test_does_not_change_the_table(self, X):
         before = X.copy()
         TabularEncoder(["nihss", "sex"]).fit_transform(X)

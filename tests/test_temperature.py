@@ -1,19 +1,16 @@
-"""One temperature: better probabilities, the same ranking, nothing from the test patients."""
+"""One temperature: better probabilities, the same ranking, nothing from the test patients.
+
+scikit-learn's suite runs in test_transformers_array.py, folds by patient in test_grouping.py.
+"""
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.svm import LinearSVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from prognosis import StitchedSliceClassifier, TemperatureScaled
 from prognosis.evaluation.temperature import _best_temperature
-
-
-@parametrize_with_checks([TemperatureScaled(LogisticRegression(), cv=3)])
-def test_scikit_learn_conformance(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])

@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from ..columns import check_cohort
-from .inputs import check_kind, check_models, check_outcome, find_classes, find_model_groups
+from .inputs import (
+    check_kind,
+    check_models,
+    check_outcome,
+    find_classes,
+    find_model_groups,
+    warn_of_torn_folds,
+)
 from .metadata import describe_run
 from .running import cross_predict
 from .scores import (
@@ -64,9 +71,10 @@ def compare(
         Rows of one group (subject) stay on one side of every fold: the name of a column of `X`, or
         one value per row. By default the column that a model declares as `patient`, if one does.
         Every model that asks for `groups` in scikit-learn's metadata routing is given those of its
-        training rows, for the folds that it makes itself; inside other meta-estimators of
-        scikit-learn, such as stacking, use `PatientFolds`. Confidence intervals and DeLong's test
-        still count rows.
+        training rows, for the folds that it makes itself; where these do not arrive, as in
+        scikit-learn's stacking, let members declare `patient` and give ``cv=PatientFolds(...)``: a
+        warning says where folds know no groups. Confidence intervals and DeLong's test still count
+        rows.
     positive_label : default=None
         Of two classes, the one whose probability is reported; by default the last in sorted order.
     df : {"folds", "effective"}, default="folds"
@@ -121,6 +129,8 @@ def compare(
     y = check_outcome(X, y, classification)
     classes = find_classes(y, positive_label) if classification else None
     groups = find_model_groups(models, X, groups)
+    if groups is not None:
+        warn_of_torn_folds(models)
     if random_state is None:
         random_state = int(np.random.SeedSequence().generate_state(1)[0])
     splits = make_splits(

@@ -36,12 +36,11 @@ def check_groups(groups, X):
     if groups is None:
         return None
     rows = X.index if isinstance(X, pd.DataFrame) else np.arange(_num_samples(X))
-    if isinstance(groups, pd.Series) and isinstance(X, pd.DataFrame):
-        if not groups.index.equals(X.index):
-            raise CohortError(
-                "groups has another index than X; bring it into X's order: "
-                "groups = groups.loc[X.index]"
-            )
+    indexed = isinstance(groups, pd.Series) and isinstance(X, pd.DataFrame)
+    if indexed and not groups.index.equals(X.index):
+        raise CohortError(
+            "groups has another index than X; bring it into X's order: groups = groups.loc[X.index]"
+        )
     groups = np.asarray(groups)
     if groups.shape != (len(rows),):
         raise CohortError(f"groups has shape {groups.shape} where ({len(rows)},) was expected")
@@ -117,8 +116,12 @@ def requests_groups(model):
 
 
 def fit_with_groups(model, X, y, groups=None, **further):
-    """Fit a model; it learns the groups if it asks for them, and is fitted as ever if not."""
-    if groups is None or not requests_groups(model):
+    """Fit a model; it learns the groups if it asks for them, and is fitted as ever if not.
+
+    scikit-learn's stacking hands whatever it is given to its final estimator, too, so it is given
+    nothing: its members have to declare the patient themselves.
+    """
+    if groups is None or not requests_groups(model) or _stacks_declared(model):
         return model.fit(X, y, **further)
     with config_context(enable_metadata_routing=True):
         return model.fit(X, y, groups=groups, **further)
@@ -129,3 +132,20 @@ def fit_held(model, X, y, groups=None, **further):
     if groups is not None and not requests_groups(model) and has_fit_parameter(model, "groups"):
         return model.fit(X, y, groups=groups, **further)
     return fit_with_groups(model, X, y, groups, **further)
+
+
+def _stacks_declared(model):
+    """Whether there is stacking in a model; raises if one of its members would need groups."""
+    from sklearn.ensemble import StackingClassifier, StackingRegressor
+
+    held = [model, *model.get_params(deep=True).values()]
+    stacks = [each for each in held if isinstance(each, (StackingClassifier, StackingRegressor))]
+    for stack in stacks:
+        for name, member in stack.estimators:
+            if member != "drop" and requests_groups(member) and declared_patient(member) is None:
+                raise CohortError(
+                    f"{type(stack).__name__} cannot hand groups to its member {name!r}; let it "
+                    "read the patient from the table: set its parameter patient to the name of "
+                    "the column"
+                )
+    return bool(stacks)

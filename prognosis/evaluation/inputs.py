@@ -1,14 +1,26 @@
 """Check what a comparison is given: models of one kind, an outcome for every patient."""
 
+import warnings
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier, is_regressor
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import has_fit_parameter
 
 from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
 from .grouping import check_groups, declared_patient
 
-__all__ = ["check_kind", "check_models", "check_outcome", "find_classes", "find_model_groups"]
+__all__ = [
+    "check_kind",
+    "check_models",
+    "check_outcome",
+    "find_classes",
+    "find_model_groups",
+    "warn_of_torn_folds",
+]
 
 
 def check_models(models):
@@ -89,3 +101,25 @@ def find_model_groups(models, X, groups):
     if isinstance(groups, str):
         groups = check_cohort(X, [groups])[groups]
     return check_groups(groups, X)
+
+
+def warn_of_torn_folds(models):
+    """Warn of inner folds that groups do not reach, such as ``GridSearchCV(..., cv=5)``."""
+    for name, model in models.items():
+        held = {"": model} | model.get_params(deep=True)
+        for key, cv in model.get_params(deep=True).items():
+            owner = held[key.rpartition("__")[0]]
+            if key.split("__")[-1] != "cv" or has_fit_parameter(owner, "groups"):
+                continue  # what takes groups itself keeps them together, or refuses
+            if cv is None or isinstance(cv, Integral) or _ignores_groups(cv):
+                warnings.warn(
+                    f"model {name!r}: the folds of {type(owner).__name__}(cv={cv!r}) do not know "
+                    "which rows belong together, so what it learns from them may be too good; "
+                    "give it cv=PatientFolds(patient='...'), or do without",
+                    UserWarning,
+                    stacklevel=3,
+                )
+
+
+def _ignores_groups(cv):
+    return hasattr(cv, "split") and not get_routing_for_object(cv).consumes("split", ["groups"])

@@ -19,6 +19,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     check_cv,
 )
+from sklearn.utils import check_random_state
 
 from ..cells import listing
 from ..columns import check_cohort, check_outcome_index
@@ -211,16 +212,21 @@ class PatientFolds(BaseCrossValidator):
         """
         patients = self._patients(X, groups)
         check_outcome_index(X, y)
-        found, patients = np.unique(patients, return_inverse=True)
+        found = np.unique(patients)
         if len(found) < self.n_splits:
             raise CohortError(
                 f"{self.n_splits} folds need at least {self.n_splits} patients, found "
                 f"{len(found)}; lower n_splits"
             )
         classes = _classes(y, self.n_splits)
-        splitter = GroupKFold if classes is None else StratifiedGroupKFold
-        folds = splitter(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
-        yield from folds.split(np.zeros(len(patients)), classes, patients)
+        if classes is not None:
+            seed = self.random_state if self.shuffle else False
+            yield from _stratified_groups(self.n_splits, classes, patients, seed)
+        else:
+            # a seed without shuffling is refused by scikit-learn
+            seed = self.random_state if self.shuffle else None
+            folds = GroupKFold(self.n_splits, shuffle=self.shuffle, random_state=seed)
+            yield from folds.split(np.zeros(len(patients)), groups=patients)
 
     def _patients(self, X, groups):
         if self.patient is not None and isinstance(X, pd.DataFrame) and self.patient in X.columns:
@@ -279,14 +285,30 @@ def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state):
                 f"class {counts.idxmin()!r} has {counts.min()} patients, fewer than the {n_folds} "
                 "folds; lower cv, or merge rare classes"
             )
-        splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+        splitter = StratifiedKFold
     else:
         splitter = KFold if groups is None else GroupKFold
     pairs = []
     for seed in np.random.SeedSequence(random_state).generate_state(n_repeats):
-        folds = splitter(n_folds, shuffle=True, random_state=int(seed))
-        pairs += folds.split(X, y, groups)
+        if classification and groups is not None:
+            pairs += _stratified_groups(n_folds, y, groups, int(seed))
+        else:
+            folds = splitter(n_folds, shuffle=True, random_state=int(seed))
+            pairs += folds.split(X, y, groups)
     return pairs
+
+
+def _stratified_groups(n_splits, classes, groups, seed):
+    """As StratifiedGroupKFold shuffled by a seed; False does not shuffle.
+
+    The groups are numbered anew, in an order drawn at random, as scikit-learn does since its own
+    shuffling is stratified; in version 1.6 it is not.
+    """
+    found, groups = np.unique(groups, return_inverse=True)
+    if seed is not False:
+        order = check_random_state(seed).permutation(len(found))
+        groups = np.argsort(order)[groups]
+    return StratifiedGroupKFold(n_splits).split(np.zeros(len(groups)), classes, groups)
 
 
 def _classes(y, n_splits):
@@ -297,9 +319,9 @@ def _classes(y, n_splits):
     if not len(counts) or counts.max() < n_splits:
         return None
     values = counts.index
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        if len(values) > MOST_CLASSES or not np.equal(values, np.round(values)).all():
-            return None
+    numbers = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if numbers and (len(values) > MOST_CLASSES or (values != np.round(values)).any()):
+        return None
     return pd.factorize(np.asarray(y))[0]
 
 

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from ..columns import TabularEncoder, check_cohort
 from ..errors import CohortError
 from .ladder import linear_ladder, logistic_ladder
+from .splits import PatientFolds
 
 __all__ = ["Study", "build_study", "is_classification"]
 
@@ -27,7 +28,8 @@ LABELS = {
     "dwi": "DWI",
 }
 PENALTIES = np.logspace(-4, 1, 6)
-INNER_FOLDS = 3
+INNER_FOLDS = 3  # of the stacking
+SEARCH_FOLDS = 5
 
 
 @dataclass
@@ -70,6 +72,7 @@ def build_study(
     lesion=None,
     atlas="aal",
     classification=None,
+    patient=None,
     memory=None,
     n_jobs=None,
     random_state=None,
@@ -96,6 +99,9 @@ def build_study(
         See `RegionLoad`.
     classification : bool, default=None
         None: as `is_classification`.
+    patient : str, default=None
+        Column that names the patient, where a patient has several rows: all folds inside the
+        models keep these together. Give `compare` the same, ``groups=patient``.
     memory : str or joblib.Memory, default=None
         Where measured lesions and prepared images are kept.
     n_jobs : int, default=None
@@ -131,7 +137,8 @@ def build_study(
     'size + severity'
     """
     tabular = list(tabular)
-    check_cohort(X, [*tabular, *(name for name in (image, lesion) if name is not None)])
+    declared = [name for name in (image, lesion, patient) if name is not None]
+    check_cohort(X, [*tabular, *declared])
     if classification is None:
         classification = is_classification(y)
     regions, ladder = [], tabular
@@ -150,13 +157,14 @@ def build_study(
     # "tabular" stands for the whole ladder, whose top rung has the full name
     everything = "tabular" if tabular else baseline
     if regions:
-        models[f"regions + {everything}"] = _regularised(regions, ladder, classification)
+        models[f"regions + {everything}"] = _regularised(regions, ladder, classification, patient)
     if image is not None:
-        network = _network(image, image == lesion, memory, random_state, classification, cnn)
+        cnn |= {"patient": patient, "memory": memory, "random_state": random_state}
+        network = _network(image, image == lesion, classification, cnn)
         name = f"stitched {_label([image])}"
         models[name] = network
         models[f"{name} + {everything}"] = clone(network).set_params(tabular=ladder)
-        stacked = _stacked(top, network, classification, random_state)
+        stacked = _stacked(top, network, classification, patient, random_state)
         models[f"{name} + {everything}, stacked"] = stacked
     return Study(X, y, models, baseline)
 
@@ -177,14 +185,14 @@ def _measure(X, lesion, atlas, memory, n_jobs):
     return X, list(load.columns_)
 
 
-def _regularised(regions, columns, classification):
+def _regularised(regions, columns, classification, patient):
     """Regression on region loads and tabular columns; its penalty is chosen inside the fold.
 
     Loads enter as their square root, which evens out the variance of fractions, and are not scaled
     further: a region that hardly anybody has lesioned must not count as much as the others.
     """
     from sklearn.compose import ColumnTransformer
-    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
@@ -196,33 +204,47 @@ def _regularised(regions, columns, classification):
         ],
         verbose_feature_names_out=False,
     )
-    if not classification:
+    folds = None if patient is None else PatientFolds(SEARCH_FOLDS, patient, shuffle=False)
+    if classification:
+        model, penalties, scoring = LogisticRegression(max_iter=1000), PENALTIES, "neg_log_loss"
+        name = "model__C"
+    elif folds is None:
+        # leaves out one row at a time, and so only where every row is a patient
         return Pipeline([("encode", encode), ("model", RidgeCV(alphas=1 / PENALTIES))])
-    logistic = Pipeline([("encode", encode), ("model", LogisticRegression(max_iter=1000))])
-    return GridSearchCV(logistic, {"model__C": PENALTIES}, scoring="neg_log_loss")
+    else:
+        model, penalties, scoring = Ridge(), 1 / PENALTIES, "neg_mean_squared_error"
+        name = "model__alpha"
+    pipeline = Pipeline([("encode", encode), ("model", model)])
+    return GridSearchCV(pipeline, {name: penalties}, scoring=scoring, cv=folds)
 
 
-def _network(image, is_mask, memory, random_state, classification, options):
+def _network(image, is_mask, classification, options):
     from ..estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 
     kind = StitchedSliceClassifier if classification else StitchedSliceRegressor
-    return kind(image, allow_empty=is_mask, memory=memory, random_state=random_state, **options)
+    return kind(image, allow_empty=is_mask, **options)
 
 
-def _stacked(top, network, classification, random_state):
+def _stacked(top, network, classification, patient, random_state):
     from sklearn.ensemble import StackingClassifier, StackingRegressor
-    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
     from sklearn.model_selection import KFold, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
     members = [("clinical", top), ("cnn", network)]
     folds = {"n_splits": INNER_FOLDS, "shuffle": True, "random_state": random_state}
+    if patient is not None:
+        cv = PatientFolds(patient=patient, **folds)
+    else:
+        cv = StratifiedKFold(**folds) if classification else KFold(**folds)
     if not classification:
-        return StackingRegressor(members, final_estimator=RidgeCV(), cv=KFold(**folds))
+        # RidgeCV leaves out single rows, and two predictions hardly need its choice
+        final = RidgeCV() if patient is None else Ridge()
+        return StackingRegressor(members, final_estimator=final, cv=cv)
     # probabilities add up on the scale of log odds
     final = make_pipeline(FunctionTransformer(_log_odds), LogisticRegression())
-    return StackingClassifier(members, final_estimator=final, cv=StratifiedKFold(**folds))
+    return StackingClassifier(members, final_estimator=final, cv=cv)
 
 
 def _log_odds(probability):

@@ -138,11 +138,11 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             apart.
         """
         self._check()
-        check_cohort(X)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
+        check_cohort(X)
         check_outcome_index(X, y)
         groups = find_groups(self.estimator, X, groups)
         if sample_weight is not None:
@@ -211,7 +211,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
         tags.estimator_type = inner.estimator_type
         tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
-        tags.target_tags = inner.target_tags
+        tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
         return tags
 
     def _check(self):

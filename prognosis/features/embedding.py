@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
 from sklearn.utils import get_tags
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_feature_names_in,
     check_is_fitted,
@@ -139,6 +140,8 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         self._refuse_taken(X, [f"{self.prefix}_{k + 1}" for k in range(self.n_components)])
         check_outcome_index(X, y)
         y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
+        if is_classifier(self.estimator):
+            check_classification_targets(y)
         groups = find_groups(self.estimator, X, groups)
         splits = make_splits(
             self.cv,

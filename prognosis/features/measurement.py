@@ -91,6 +91,14 @@ class ImageMeasurement(TransformerMixin, BaseEstimator):
         together.attrs = dict(X.attrs)
         return together
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Beside the images a table may hold anything; it is handed on as it is.
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of the transformed table.
 
