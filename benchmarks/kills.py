@@ -1,9 +1,10 @@
 """Does a run that is killed, at whatever moment, end as if nothing had happened?
 
-Runs are killed at random moments, by turns their first process, all of their processes, and by
-Ctrl-C, and started again until they are done: `compare(resume=)` of a SIMULATED cohort in one
-process and in two, and the training of a small segmenter with `checkpoint=`. The results have to
-equal those of undisturbed runs bit for bit, and nothing of the killed ones may be left.
+Runs are killed at random moments and started again until they are done: `compare(resume=)` of a
+SIMULATED cohort in one process and in two, and the training of a small segmenter with
+`checkpoint=`. By turns the first process dies; all processes die between writing a file and giving
+it its name; and Ctrl-C is pressed. The results have to equal those of undisturbed runs bit for bit,
+and nothing of the killed ones may be left.
 
     python benchmarks/kills.py [--kills 20] [--seed 0]
 """
@@ -33,6 +34,7 @@ CAMPAIGNS = {
     "segmenter": ("segmenter", 1),
     "compare, 2 processes": ("compare", 2),
 }
+MOST_FILES = 12  # that a run writes before it dies in writing
 LONGEST_S = 300  # a run that takes longer hangs
 PATIENCE_S = 30  # until a process that should end is called deaf
 ORPHAN_S = 5  # until a worker whose first process was killed is called an orphan
@@ -57,10 +59,26 @@ def _note():
         log.write("begun\n")
 
 
+def _die_in_writing():
+    """End all processes when this one is about to name its so-manieth file, if it is to."""
+    left = int(os.environ["KILLS_AT"])
+
+    def count(event, arguments):
+        nonlocal left
+        if event == "os.rename":
+            left -= 1
+            if left == 0:
+                os.killpg(0, signal.SIGKILL)
+
+    if left:
+        sys.addaudithook(count)
+
+
 def _load_engine():
     import imaging.learning.engine
     import imaging.nets.classifiers  # noqa: F401
 
+    _die_in_writing()
     time.sleep(0.2)  # so that no worker takes the part of another
 
 
@@ -89,6 +107,7 @@ def prepare_segmenter(n_jobs):
     import imaging.segmentation.fitting  # noqa: F401
     from imaging.segmentation.samples import PatchStream
 
+    _die_in_writing()
     go_to_epoch = PatchStream.at_epoch
 
     def noted(stream, epoch):
@@ -107,8 +126,8 @@ def run_segmenter(folder, n_jobs):
         source=LabelMapSource(spacing_mm=8),
         spacing_mm=8,
         patch_size=16,
-        epochs=30,
-        steps_per_epoch=2,
+        epochs=20,
+        steps_per_epoch=1,
         validation_samples=1,
         dropout=0.2,
         checkpoint=folder / "checkpoint",
@@ -139,7 +158,7 @@ def _end_with_parent():
 class Run:
     """One process at work on a folder, with a process group of its own as in a terminal."""
 
-    def __init__(self, job, n_jobs, folder, notes):
+    def __init__(self, job, n_jobs, folder, notes, dies_at=0):
         self.ready = notes / "ready"
         self.ready.unlink(missing_ok=True)
         self.errors = notes / "stderr"
@@ -147,6 +166,7 @@ class Run:
         temporary = str(folder / "tmp")
         surroundings = {"KILLS_LOG": str(notes / "log"), "OMP_NUM_THREADS": "1"}
         surroundings |= {"TMPDIR": temporary, "JOBLIB_TEMP_FOLDER": temporary}
+        surroundings["KILLS_AT"] = str(dies_at)
         command = [sys.executable, __file__, "--child", job, "--folder", str(folder)]
         if STOPPED.is_set():
             raise RuntimeError("stopped")
@@ -174,6 +194,14 @@ class Run:
         self.check()
         return True
 
+    def dies(self):
+        """Whether it kills itself before it is done."""
+        self.process.wait(LONGEST_S)
+        if self.process.returncode == -signal.SIGKILL:
+            return True
+        self.check()
+        return False
+
     def check(self):
         if self.process.poll():
             raise RuntimeError(f"a run failed:\n{self.errors.read_text()}")
@@ -188,12 +216,9 @@ class Run:
             return False
         return True
 
-    def kill(self, everything):
-        """Without warning: all of its processes, or the first, and its workers have to notice."""
-        if everything:
-            send(signal.SIGKILL, self.process.pid)
-        else:
-            self.process.kill()
+    def kill(self):
+        """Without warning, and the first process only: its workers have to notice."""
+        self.process.kill()
         self.process.wait()
 
 
@@ -245,7 +270,7 @@ def campaign(name, n_kills, seed, work):
     orphans([run.process.pid])
     expected, files, needed = _result(whole), _names(whole), _count(notes)
 
-    row = {"kills": 0, "Ctrl-C": 0, "deaf to it": 0, "runs": 0, "equal": 0}
+    row = {"kills": 0, "in writing": 0, "Ctrl-C": 0, "deaf to it": 0, "runs": 0, "equal": 0}
     row |= {"begun again": 0, "of finished": 0, "debris": 0, "orphans": 0}
     debris = set()
     while row["kills"] < n_kills:
@@ -253,20 +278,27 @@ def campaign(name, n_kills, seed, work):
         groups, finished, kills_before = [], {}, row["kills"]
         while True:
             finished = _finished(folder) | finished
-            run = Run(job, n_jobs, folder, notes)
+            enough, turn = row["kills"] == n_kills, row["kills"] % 3
+            in_writing = turn == 1 and not enough
+            dies_at = int(rng.integers(1, MOST_FILES + 1)) if in_writing else 0
+            run = Run(job, n_jobs, folder, notes, dies_at)
             groups.append(run.process.pid)
-            run.wait_until_ready()
-            enough = row["kills"] == n_kills
-            if run.ends_within(LONGEST_S if enough else rng.uniform(0, seconds)):
-                break
-            if enough:
-                raise RuntimeError(f"{name}: a continued run took more than {LONGEST_S} s")
-            row["kills"] += 1
-            if row["kills"] % 3:
-                run.kill(everything=row["kills"] % 3 == 2)
+            if in_writing:
+                if not run.dies():
+                    break
+                row["in writing"] += 1
             else:
-                row["Ctrl-C"] += 1
-                row["deaf to it"] += not run.interrupt()
+                run.wait_until_ready()
+                if run.ends_within(LONGEST_S if enough else rng.uniform(0, seconds)):
+                    break
+                if enough:
+                    raise RuntimeError(f"{name}: a continued run took more than {LONGEST_S} s")
+                if turn == 0:
+                    run.kill()
+                else:
+                    row["Ctrl-C"] += 1
+                    row["deaf to it"] += not run.interrupt()
+            row["kills"] += 1
         row["orphans"] += orphans(groups)
         row["runs"] += 1
         row["equal"] += _result(folder) == expected
