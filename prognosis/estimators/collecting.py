@@ -8,10 +8,10 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 
 from imaging.bank import BankError, ImageBank, RowsInFiles, shared_bank
-from imaging.caching import as_memory
 from imaging.files import ScratchFolder
 from imaging.learning.rows import ImageRows
 from imaging.symbols import draw_symbols
@@ -57,7 +57,7 @@ def bank_of(memory):
     ImageBank or None
         None keeps nothing.
     """
-    folder = as_memory(memory).location
+    folder = memory.location if isinstance(memory, joblib.Memory) else memory
     return shared_bank() if folder is None else ImageBank(folder).within("images")
 
 
@@ -158,5 +158,11 @@ class Collector:
     def _own_bank(self):
         with self._lock:
             if self._scratch is None:
-                self._scratch = ScratchFolder()
+                try:
+                    self._scratch = ScratchFolder()
+                except OSError as error:
+                    raise BankError(
+                        f"prepared images beyond memory_limit_mb have no place ({error}); name a "
+                        "folder: memory=..., or TMPDIR for temporary files"
+                    ) from error
         return ImageBank(self._scratch.path)
