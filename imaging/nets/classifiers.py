@@ -10,7 +10,9 @@ from torch import nn
 from ..errors import ImageError
 from . import ARCHITECTURES
 
-__all__ = ["ImageTabularNet", "LightweightEncoder", "build_encoder"]
+__all__ = ["ImageTabularNet", "LightweightEncoder", "build_encoder", "cell_pixels"]
+
+LIGHTWEIGHT_CHANNELS = (16, 32, 64, 128, 256, 512)
 
 # Channels last in memory: convolution, normalisation and pooling on processors are faster so.
 MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -46,18 +48,14 @@ class LightweightEncoder(nn.Module):
     (2048, 4608)
     """
 
-    def __init__(self, shape, in_channels=1, channels=(16, 32, 64, 128, 256, 512)):
+    def __init__(self, shape, in_channels=1, channels=LIGHTWEIGHT_CHANNELS):
         super().__init__()
         convolution, norm, pooling = {
             2: (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d),
             3: (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d),
         }[len(shape)]
-        # How deep it is follows from the cells that are whole, as published.
-        steps, whole, shape = [], tuple(shape), tuple(shape)
-        for width in channels:
-            whole = tuple((n - 2) // 2 for n in whole)
-            if min(whole) < 1:
-                break
+        steps, shape = [], tuple(shape)
+        for width in channels[: _depth(shape, len(channels))]:
             # Pooling first is the same (both keep order) and leaves ReLU a quarter of the work.
             pool = pooling(2, ceil_mode=True)
             steps += [convolution(in_channels, width, 3), norm(width), pool, nn.ReLU()]
@@ -80,6 +78,38 @@ class LightweightEncoder(nn.Module):
 
     def forward(self, image):
         return self.summarise(self.feature_maps(image))
+
+
+def _depth(shape, most):
+    """How many steps an image is large enough for: cells that are whole count, as published."""
+    steps, shortest = 0, min(shape)
+    while steps < most and (shortest - 2) // 2 >= 1:
+        steps, shortest = steps + 1, (shortest - 2) // 2
+    return steps
+
+
+def cell_pixels(architecture, shape):
+    """Pixels along an axis that one cell of an encoder's last feature maps stands for.
+
+    What is smaller shares its cell with what lies beside it.
+
+    Parameters
+    ----------
+    architecture : str
+        As in `build_encoder`.
+    shape : tuple of int
+        Spatial shape of the images.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> cell_pixels("lightweight", (128, 128)), cell_pixels("resnet18", (64, 64))
+    (32, 32)
+    """
+    return 2 ** _depth(shape, len(LIGHTWEIGHT_CHANNELS)) if architecture == "lightweight" else 32
 
 
 def _channels_last(module):

@@ -143,7 +143,11 @@ class ImageEstimator(BaseEstimator):
         )
         self.networks_ = [network for network, _ in trained]
         self.history_ = [history for _, history in trained]
+        self._look_back()
         return self
+
+    def _look_back(self):
+        """What is to be said of a fitted model, by a subclass."""
 
     def _patient_weights(self, X, y, sample_weight):
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

@@ -5,6 +5,7 @@ random (`_augmentation`); `CanvasBranch` is for pictures, beside which symbols c
 was learnt of the geometry stays as it is when parameters are changed after `fit`.
 """
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar
@@ -15,12 +16,15 @@ from imaging.nets import ARCHITECTURES
 from imaging.symbols import symbol_cells
 from imaging.volumes import Grid
 
+from ..cells import listing
 from ..errors import CohortError
 from ..symbols import SymbolScaler
 from .base import ImageEstimator
 from .collecting import Collector, Strip, bank_of
 
 __all__ = ["CanvasBranch", "ImageBranch", "open_grid"]
+
+LEAST_SYMBOL = 24  # pixels
 
 
 @dataclass(eq=False, repr=False)
@@ -101,14 +105,14 @@ class CanvasBranch(ImageBranch):
     mosaic_size: int | tuple = 128
     symbols: object = None
     symbol_limits: dict | None = None
-    symbol_size: int = 24
+    symbol_size: int | None = None
 
     _parameter_constraints: ClassVar = {
         **ImageBranch._parameter_constraints,
         "slice_step": [Interval(Integral, 1, None, closed="left"), None],
         "symbols": ["array-like", dict, None],
         "symbol_limits": [dict, None],
-        "symbol_size": [Interval(Integral, 8, None, closed="left")],
+        "symbol_size": [Interval(Integral, 8, None, closed="left"), None],
     }
 
     @property
@@ -150,13 +154,41 @@ class CanvasBranch(ImageBranch):
             self.symbol_rows_ = 0
             if self.symbols is not None:
                 self.scaler_ = SymbolScaler(self.symbols, limits=self.symbol_limits).fit(X)
-                per_row = max(1, width // self.symbol_size)
+                size = self.symbol_size or max(LEAST_SYMBOL, self._cell_pixels(shape) or 0)
+                per_row = max(1, width // size)
                 count = len(self.scaler_.symbols_)
-                self.symbol_rows_ = self.symbol_size * -(-count // per_row)
+                self.symbol_rows_ = size * -(-count // per_row)
         if not self.symbol_rows_:
             return None
         values = self.scaler_.transform(X)
         return Strip(values, self.scaler_.symbols_, (self.symbol_rows_, width))
+
+    def _cell_pixels(self, shape):
+        """Pixels that one cell of the last feature maps stands for; None if nobody knows."""
+        if callable(self.architecture):
+            return None
+        from imaging.nets.classifiers import cell_pixels
+
+        return cell_pixels(self.architecture, shape)
+
+    def _look_back(self):
+        """Say which regions and symbols are too small for the network to tell their place."""
+        if self.image is None or self.recipe_.mosaic is None:
+            return
+        pixels = self._cell_pixels(self.image_shape_[1:]) or 0
+        small = [
+            name
+            for name, place in self.cells_.items()
+            if min(side.stop - side.start for side in place) < pixels
+        ]
+        if small:
+            warnings.warn(
+                f"{listing(small)}: less than {pixels} pixels high or wide, which is one cell of "
+                f"the last feature maps of this network, so each shares a cell with what is beside "
+                "it; raise mosaic_size (or symbol_size), or show fewer regions",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _brain_place(self):
         return slice(0, self.image_shape_[1] - self.symbol_rows_), slice(0, self.image_shape_[2])

@@ -62,8 +62,10 @@ _BLOCKS = {
             `SymbolScaler`); they are scaled inside `fit`, and apart from the brain.
         symbol_limits : dict of str to (low, high), default=None
             Ends of the scales of continuous symbols, in units of the column.
-        symbol_size : int, default=24
-            Pixels of a symbol's cell.
+        symbol_size : int, default=None
+            Pixels of a symbol's cell. None: as large as one cell of the last feature maps of the
+            network, and at least 24; smaller symbols share a cell with what is beside them, as
+            small regions do, which a warning names.
     """,
     "volume": """
         spacing_mm : float, default=4
