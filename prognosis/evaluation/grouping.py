@@ -144,8 +144,8 @@ def _stacks_declared(model):
         for name, member in stack.estimators:
             if member != "drop" and requests_groups(member) and declared_patient(member) is None:
                 raise CohortError(
-                    f"{type(stack).__name__} cannot hand groups to its member {name!r}; let it "
-                    "read the patient from the table: set its parameter patient to the name of "
-                    "the column"
+                    f"{type(stack).__name__} cannot hand groups to its member {name!r}; let that "
+                    "read the patient from the table: set its parameter patient to the column, "
+                    "or its cv to PatientFolds(patient='...')"
                 )
     return bool(stacks)
