@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .caching import fingerprint
+from .caching import as_memory, cached_call, fingerprint
 from .contents import code_version
 from .errors import ImageError
 from .files import replacing
@@ -153,6 +153,23 @@ class ImageBank:
                     array, grid = recipe(source)
                     found = self._written(path, array, grid), array
         return found
+
+    def kept_call(self, function):
+        """Wrap `function(source, *arguments)` so that each result is computed once and kept here.
+
+        Parameters
+        ----------
+        function : callable
+            As `imaging.caching.cached_call` takes.
+        """
+        call = cached_call(as_memory(self.folder / "calls"), function)
+
+        def once(source, *arguments):
+            name = identity(fingerprint(source))
+            with self._locked(self.folder / "calling" / name[:3]):
+                return call(source, *arguments)
+
+        return once
 
     def put(self, name, array, grid):
         """Keep an image under a name of one's own; returns its `BankEntry`."""

@@ -22,8 +22,10 @@ exit codes:
   3    the data are not usable: missing, broken, or no download
   4    a model failed in a fold
   5    the report could not be written
-  130  interrupted; nothing was written
+  130  interrupted; nothing was written (segment: what was finished stays)
 """
+
+NOTHING_WRITTEN = "interrupted; nothing was written"
 
 # Columns that the ladder adds after lesion size, and the image for the CNN.
 DEFAULTS = {
@@ -77,7 +79,7 @@ def main(argv=None):
 
         return _fail(MODEL_FAILED if isinstance(error, ModelError) else BAD_DATA, error)
     except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "interrupted; nothing was written")
+        return _fail(INTERRUPTED, options.interrupted)
 
 
 def _fail(code, message):
@@ -113,7 +115,7 @@ def _add_compare(commands):
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=_compare, interrupted=NOTHING_WRITTEN)
     add = compare.add_argument_group("cohort").add_argument
     add(
         "--cohort",
@@ -135,6 +137,7 @@ def _add_compare(commands):
     add("--image", metavar="COLUMN", help="image for the CNN (default: the first but the lesion)")
     add("--lesion", metavar="COLUMN", help="lesion masks (default: 'lesion' where it exists)")
     add("--tabular", nargs="*", metavar="COLUMN", help="in the order the ladder adds them")
+    add("--patient", metavar="COLUMN", help="who each row is of, where a patient has several scans")
     add(
         "--atlas",
         metavar="NAME|FILE",
@@ -176,7 +179,7 @@ def _add_explain(commands):
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    explain.set_defaults(run=_explain)
+    explain.set_defaults(run=_explain, interrupted=NOTHING_WRITTEN)
     add_options(explain, named_pattern=_named_pattern, positive_int=_positive_int)
 
 
@@ -253,6 +256,8 @@ def _run(options):
     for name in tabular:
         if name not in X.columns:
             raise UsageError(f"--tabular {name}: the table has {', '.join(X.columns)}")
+    if options.patient is not None and options.patient not in X.columns:
+        raise UsageError(f"--patient {options.patient}: the table has {', '.join(X.columns)}")
     if not tabular and lesion is None:
         raise UsageError("nothing to build a baseline from: name columns with --tabular")
     cnn = {"device": options.device, "epochs": options.epochs}
@@ -266,6 +271,7 @@ def _run(options):
         lesion=lesion,
         atlas=options.atlas or X.attrs.get("cohort", {}).get("atlas", "aal"),
         memory=options.memory,
+        patient=options.patient,
         n_jobs=options.n_jobs,
         random_state=options.random_state,
         **{name: value for name, value in cnn.items() if value is not None},
@@ -278,6 +284,7 @@ def _run(options):
             study.y,
             cv=options.cv,
             baseline=study.baseline,
+            groups=options.patient,
             positive_label=_positive_label(options, y),
             n_jobs=options.n_jobs,
             random_state=options.random_state,

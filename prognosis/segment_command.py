@@ -33,7 +33,7 @@ def add_segment(commands, epilog):
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    segment.set_defaults(run=_segment)
+    segment.set_defaults(run=_segment, interrupted="interrupted; masks that were finished stay")
     add = segment.add_argument
     add("scans", nargs="+", metavar="SCAN", help="NIfTI files, 3-D")
     add("--out", required=True, type=Path, metavar="DIR", help="for masks, pictures, volumes.csv")

@@ -27,6 +27,7 @@ from imaging.volumes import Grid, read_volume
 from prognosis import (
     CohortError,
     FusionClassifier,
+    LesionSize,
     RoiSymbolClassifier,
     StitchedSliceClassifier,
     TabularEncoder,
@@ -95,6 +96,16 @@ def test_a_comparison_reads_each_scan_once_for_each_kind_of_picture(cohort, read
     volume = VolumeClassifier("scan", spacing_mm=8, architecture="resnet10", **SETTINGS)
     compare({"pictures": small, "volumes": volume}, *cohort, cv=2, random_state=0)
     assert sorted(reads()) == sorted(2 * [Path(path).name for path in cohort[0]["scan"]])
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_measurements_inside_pipelines_are_shared(cohort, reads, n_jobs):
+    X = cohort[0].assign(lesion=cohort[0]["scan"])
+    measured = make_pipeline(LesionSize(), TabularEncoder(["lesion_ml"]), LogisticRegression())
+    other = make_pipeline(LesionSize(), TabularEncoder(["lesion_ml", "age"]), LogisticRegression())
+    with joblib.parallel_config("threading"):
+        compare({"a": measured, "b": other}, X, cohort[1], cv=3, n_jobs=n_jobs, random_state=0)
+    assert sorted(reads()) == sorted(Path(path).name for path in X["scan"])
 
 
 def test_sharing_changes_no_result(cohort, monkeypatch):

@@ -88,12 +88,20 @@ def compare(
         Progress bar on stderr from 1.
     resume : str, os.PathLike or joblib.Memory, default=None
         Folder where every finished fit is kept. After an interruption, or with one model more,
-        only what is missing is computed; what changes (a parameter, a patient, an image file, the
-        folds) is computed anew. Give `random_state` too, or new folds are drawn each time.
+        only what is missing is computed; what changes (a parameter, a patient, the content of an
+        image or of a file that a parameter names, the folds, the code) is computed anew. Give
+        `random_state` too, or new folds are drawn each time. The folder holds pickles, and opening
+        one runs whatever code it holds: name only folders that nobody else can write to.
 
     Returns
     -------
     Comparison
+
+    Notes
+    -----
+    Scans are read and prepared once, for all folds, models and processes of the comparison. What
+    was prepared lies in a temporary folder (see `tempfile.gettempdir`) until the end, four bytes a
+    pixel; image estimators whose `memory` is set keep it there instead.
 
     Raises
     ------

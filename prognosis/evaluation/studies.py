@@ -103,7 +103,8 @@ def build_study(
         Column that names the patient, where a patient has several rows: all folds inside the
         models keep these together. Give `compare` the same, ``groups=patient``.
     memory : str or joblib.Memory, default=None
-        Where measured lesions and prepared images are kept.
+        Where measured lesions and prepared images are kept; of trusted people only, see
+        `LesionSize`.
     n_jobs : int, default=None
         Threads that measure the lesions.
     random_state : int, default=None

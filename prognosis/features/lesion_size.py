@@ -35,7 +35,9 @@ class LesionSize(ImageMeasurement):
     column : str, default="lesion_ml"
         Name of the column to add, in millilitres.
     memory : str, joblib.Memory or None, default=None
-        Where measured values are kept between calls and sessions; None keeps nothing.
+        Where measured values are kept between calls and sessions; None keeps nothing. The folder
+        holds pickles, and opening one runs whatever code it holds: name only folders that nobody
+        else can write to. Damaged entries are computed again.
     n_jobs : int or None, default=None
         Threads that read in parallel.
 

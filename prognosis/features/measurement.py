@@ -1,6 +1,7 @@
 """What every transformer shares that measures an image column and adds the numbers to the table.
 
-Images are measured one by one, in threads, and what was measured is kept in `memory`.
+Images are measured one by one, in threads, and what was measured is kept in `memory`; within a
+comparison all folds and models share it.
 """
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from imaging.bank import shared_bank
 from imaging.caching import as_memory, cached_call
 
 from ..columns import check_cohort, map_images
@@ -77,7 +79,11 @@ class ImageMeasurement(TransformerMixin, BaseEstimator):
         check_cohort(X, [self.image])
         validate_data(self, X, reset=False, skip_check_array=True)
         measure, *arguments = self._measurement()
-        measure = cached_call(as_memory(self.memory), measure)
+        memory, shared = as_memory(self.memory), shared_bank()
+        if memory.location is None and shared is not None:
+            measure = shared.kept_call(measure)
+        else:
+            measure = cached_call(memory, measure)
         keys = self._keys()
 
         def one(cell):

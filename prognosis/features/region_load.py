@@ -25,7 +25,9 @@ class RegionLoad(ImageMeasurement):
         Regions to add; None adds all of the atlas. Choosing regions by looking at the outcome
         belongs inside the fold (for example sklearn's SelectKBest after this step).
     memory : str, joblib.Memory or None, default=None
-        Where measured values are kept between calls and sessions; None keeps nothing.
+        Where measured values are kept between calls and sessions; None keeps nothing. The folder
+        holds pickles, and opening one runs whatever code it holds: name only folders that nobody
+        else can write to. Damaged entries are computed again.
     n_jobs : int or None, default=None
         Threads that read in parallel.
 
