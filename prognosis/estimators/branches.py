@@ -178,14 +178,14 @@ class CanvasBranch(ImageBranch):
         pixels = self._cell_pixels(self.image_shape_[1:]) or 0
         small = [
             name
-            for name, place in self.cells_.items()
-            if min(side.stop - side.start for side in place) < pixels
+            for name, (down, across) in self.cells_.items()
+            if (down.stop - down.start) * (across.stop - across.start) < pixels**2
         ]
         if small:
             warnings.warn(
-                f"{listing(small)}: less than {pixels} pixels high or wide, which is one cell of "
-                f"the last feature maps of this network, so each shares a cell with what is beside "
-                "it; raise mosaic_size (or symbol_size), or show fewer regions",
+                f"{listing(small)}: smaller than one cell of this network's last feature maps "
+                f"({pixels} x {pixels} pixels), so each shares a cell with what is beside it; "
+                "raise mosaic_size (or symbol_size), or show fewer regions",
                 UserWarning,
                 stacklevel=4,
             )
