@@ -149,7 +149,7 @@ def child(job, folder, n_jobs):
 
 def _end_with_parent():
     os.read(0, 1)  # returns when the other end of the pipe is closed
-    os.killpg(0, signal.SIGKILL)
+    os.killpg(0, signal.SIGTERM)  # joblib's trackers of temporary files outlive it and tidy up
 
 
 # ------------------------------------------------------------------------ in the one that kills
