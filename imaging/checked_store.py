@@ -66,6 +66,9 @@ class CheckedStore(FileSystemStoreBackend):
                 temporary.write_bytes(func_code.encode())
                 _seal(temporary)
 
+    def store_metadata(self, call_id, metadata):
+        """Nothing: joblib's note of arguments and duration is not used here."""
+
     def get_cached_func_code(self, call_id):
         path = Path(self.location, *call_id, "func_code.py")
         content = _unsealed(path.read_bytes())

@@ -211,7 +211,7 @@ def _call_afresh(memory):
 
 
 @pytest.mark.filterwarnings("ignore:the kept result")
-@pytest.mark.parametrize("name", ["output.pkl", "func_code.py", "metadata.json"])
+@pytest.mark.parametrize("name", ["output.pkl", "func_code.py"])
 def test_a_flipped_bit_never_gives_other_numbers(tmp_path, name):
     memory = as_memory(tmp_path)
     assert _is_right(_call_afresh(memory))

@@ -165,7 +165,10 @@ def train_network(
         network = engine.module_
         network.to("cpu").eval()
     keys = ("train_loss", "valid_loss", "score")
-    history = [{key: row[key] for key in keys if key in row} for row in engine.history.to_list()]
+    # Plain numbers, as they come back from a checkpoint.
+    history = [
+        {key: float(row[key]) for key in keys if key in row} for row in engine.history.to_list()
+    ]
     return network, history
 
 

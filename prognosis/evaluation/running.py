@@ -7,10 +7,12 @@ errors that name both.
 import functools
 import sys
 import time
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.parallel import LokyBackend, get_active_backend
 from sklearn.base import clone
 from tqdm import tqdm
 
@@ -18,6 +20,7 @@ from imaging.bank import ImageBank, sharing
 from imaging.files import ScratchFolder
 
 from ..errors import CohortError, PrognosisError
+from ..estimators.base import ImageEstimator
 from ..estimators.outputs import keeping_outputs
 from .grouping import fit_with_groups
 from .resuming import keep_finished
@@ -71,9 +74,11 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
         # Every scan is read and prepared once, for all folds and models, in whichever process.
         run = functools.partial(_run, bank=ImageBank(scratch.path))
         run = keep_finished(run, resume, models, X, y, classes)
-        results = _Parallel(bar, n_jobs=n_jobs)(
-            joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
-        )
+        with _ready_workers(models, n_jobs):
+            results = _Parallel(bar, n_jobs=n_jobs)(
+                joblib.delayed(run)(name, models[name], X, y, split, classes)
+                for name, split in tasks
+            )
     order = {name: position for position, name in enumerate(models)}
     results.sort(key=lambda result: order[result[1]["model"]])
     predictions = pd.concat([result[0] for result in results], ignore_index=True)
@@ -84,6 +89,28 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
             columns=["patient", "repeat", "fold", "model", "y", "prediction", *names]
         )
     return predictions, pd.DataFrame([result[1] for result in results])
+
+
+def _ready_workers(models, n_jobs):
+    """Worker processes load what networks need before their first task.
+
+    joblib ends a worker that has grown by some hundred megabytes since its first task, for it may
+    leak; after a regression as the first one, PyTorch looks like that, and every fit of a network
+    would pay for a new process.
+    """
+    backend, _ = get_active_backend()
+    networks = any(
+        isinstance(part, ImageEstimator)
+        for model in models.values()
+        for part in (model, *model.get_params().values())
+    )
+    if n_jobs in (None, 1) or not networks or not isinstance(backend, LokyBackend):
+        return nullcontext()
+    return joblib.parallel_config("loky", n_jobs=n_jobs, initializer=_load_networks)
+
+
+def _load_networks():
+    import imaging.learning.engine  # noqa: F401
 
 
 class _Parallel(joblib.Parallel):
