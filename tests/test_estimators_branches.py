@@ -227,7 +227,7 @@ def test_tabular_values_change_what_fusion_says(cohort):
     X = cohort[0].assign(t1w=cohort[0]["t1w"].iloc[0])
     old = (X["age"].fillna(60) > 60).astype(int)
     for name in ("early fusion, stitched", "DAFT, regions"):
-        model = clone(CLASSIFIERS[name]).set_params(tabular=["age"], augment=False, epochs=60)
+        model = clone(CLASSIFIERS[name]).set_params(tabular=["age"], augment=False, epochs=120)
         assert (cross_val_predict(model, X, old, cv=2) == old).mean() > 0.75, name
 
 

@@ -402,7 +402,7 @@ def test_bad_tables_and_outcomes_are_refused(cohort):
         classifier().fit(doubled, y.to_numpy())
     with pytest.raises(CohortError, match="X has 40 rows and y 39"):
         classifier().fit(X, y[:-1])
-    with pytest.raises(CohortError, match=r"another order; use y.loc\[X.index\]"):
+    with pytest.raises(CohortError, match=r"another order than X; sort it: y = y.loc\[X.index\]"):
         classifier().fit(X, y[::-1])
     with pytest.raises(CohortError, match="row 'sub-04', y: the outcome is missing in 1 rows"):
         classifier().fit(X, y.astype(float).where(y.index != "sub-04"))

@@ -197,7 +197,7 @@ def test_region_selection_keeps_patients_together(cohort, monkeypatch):
     from prognosis.explanation import selection
 
     class Spy(RoiSymbolClassifier):
-        def fit(self, X, y, sample_weight=None):
+        def fit(self, X, y, sample_weight=None, groups=None):
             self.seen_ = set(X["subject"])
             return self
 

@@ -87,6 +87,8 @@ def test_the_command_line_says_so_and_writes_nothing(interrupt, tmp_path, capsys
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have switched it off
 import sys, numpy as np, pandas as pd, nibabel as nib
 from pathlib import Path
 from prognosis import StitchedSliceClassifier, compare

@@ -45,7 +45,7 @@ ON_THE_ATLAS = [
             regions=["left", "right"],
             mosaic_size=32,
             allow_empty=True,
-            epochs=2,
+            epochs=8,
             random_state=0,
         ),
         k=1,
