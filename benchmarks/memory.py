@@ -79,8 +79,7 @@ def peak_of_fit(kind, folder, n_patients):
     else:
         model = VolumeClassifier("scan", spacing_mm=SPACING_MM)
     model.set_params(architecture=tiny_encoder, augment=False, epochs=1, random_state=0)
-    if "memory_limit_mb" in model.get_params():
-        model.set_params(memory_limit_mb=LIMIT_MB[kind])
+    model.set_params(memory_limit_mb=LIMIT_MB[kind])
     model.fit(X, y).predict_proba(X)
     expected = {"stitched": (1, MOSAIC_SIZE, MOSAIC_SIZE), "volume": (1, EDGE, EDGE, EDGE)}[kind]
     if model.image_shape_ != expected:

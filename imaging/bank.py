@@ -5,7 +5,10 @@ it belongs to the content of the scan, to what was made of it, and to the versio
 """
 
 import contextlib
+import ctypes
+import functools
 import json
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .caching import as_memory, cached_call, fingerprint
-from .contents import code_version
+from .contents import code_version, image_state
 from .errors import ImageError
 from .files import replacing
 from .identity import identity
@@ -101,6 +104,9 @@ class ImageBank:
     ----------
     folder : str or os.PathLike
         Made when it is needed. Several processes may use it at once; no scan is prepared twice.
+    brief : bool, default=False
+        The folder is of one run only: a file is known by its place, size and times, and so is not
+        read to be recognised. A lasting folder knows files by their content.
 
     Examples
     --------
@@ -115,12 +121,9 @@ class ImageBank:
     ((2, 3, 4), True)
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, brief=False):
         self.folder = Path(folder).expanduser()
-
-    def within(self, name):
-        """The bank in a folder of this one."""
-        return ImageBank(self.folder / name)
+        self.brief = brief
 
     def fetch(self, recipe, source):
         """The prepared image of one scan, made now if it is not there yet.
@@ -142,7 +145,7 @@ class ImageBank:
         BankError
             If the folder cannot be written to.
         """
-        name = identity(fingerprint(source))
+        name = identity(self._recognise(source))
         path = self._path(recipe.key, name)
         found = _found(path)
         if found is None:
@@ -162,10 +165,10 @@ class ImageBank:
         function : callable
             As `imaging.caching.cached_call` takes.
         """
-        call = cached_call(as_memory(self.folder / "calls"), function)
+        call = cached_call(as_memory(self.folder / "calls"), function, self._recognise)
 
         def once(source, *arguments):
-            name = identity(fingerprint(source))
+            name = identity(self._recognise(source))
             with self._locked(self.folder / "calling" / name[:3]):
                 return call(source, *arguments)
 
@@ -174,6 +177,11 @@ class ImageBank:
     def put(self, name, array, grid):
         """Keep an image under a name of one's own; returns its `BankEntry`."""
         return self._written(self._path("named", name), array, grid)
+
+    def _recognise(self, source):
+        named = isinstance(source, (str, os.PathLike))
+        state = image_state(source) if self.brief and named else None
+        return fingerprint(source) if state is None else state
 
     def _path(self, kind, name):
         """Many small folders: in a large one, each writing would take longer than the last."""
@@ -234,6 +242,7 @@ class RowsInFiles:
         self.shape = (len(entries), len(entries[0]), *first)
 
     def __call__(self, rows):
+        _trim()()
         found = np.empty((len(rows), *self.shape[1:]), np.float32)
         for place, row in enumerate(rows):
             for channel, entry in enumerate(self.entries[row]):
@@ -241,6 +250,20 @@ class RowsInFiles:
         if self.below is not None:
             found[:, :, -self.below.shape[0] :] = self.below(rows)[:, None]
         return found
+
+
+@functools.cache
+def _trim():
+    """What gives freed memory back to the system: the C library's, where it is glibc.
+
+    Its heap does not take up again the holes that tensors of some megabytes leave (bug 14581), and
+    a process grows with every batch.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return lambda: None
+    return functools.partial(trim, ctypes.c_size_t(0))
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def fingerprint(source):
     return ("in memory", identity(open_image(source)))
 
 
-def cached_call(memory, function):
+def cached_call(memory, function, recognise=fingerprint):
     """Wrap `function(source, *args)` so that its result is kept in `memory`.
 
     Parameters
@@ -110,6 +110,8 @@ def cached_call(memory, function):
         As `as_memory` makes it.
     function : callable
         A module-level function whose first argument is an image or its path.
+    recognise : callable, default=fingerprint
+        What tells one image from another.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def cached_call(memory, function):
     maker = identity((function, code_version("imaging"), _library_versions()))
 
     def call(source, *args):
-        key = identity((maker, fingerprint(source), args))
+        key = identity((maker, recognise(source), args))
         return keyed(key, function, args, source=source)
 
     return call

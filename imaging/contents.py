@@ -18,6 +18,7 @@ __all__ = [
     "combined",
     "file_content",
     "image_content",
+    "image_state",
     "label_tables",
     "named_content",
 ]
@@ -126,6 +127,29 @@ def image_content(path):
                 "the row"
             )
         raise ImageError(reason) from error
+
+
+def image_state(path):
+    """What tells an image file from others, and from itself when it changes, without reading it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    tuple or None
+        Place, size and times of the file and of the other halves of its format. None on Windows,
+        where programs can set all times.
+    """
+    if os.name == "nt":
+        return None
+    path = Path(os.path.expanduser(path))
+    try:
+        states = [os.stat(file) for file in (path, *_other_halves(path))]
+    except OSError:
+        return None
+    return tuple(map(_state, states))
 
 
 def named_content(path):

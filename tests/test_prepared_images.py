@@ -1,9 +1,12 @@
 """Images are prepared once, kept whole or not at all, and the same in memory and in files."""
 
+import gc
 import multiprocessing
 import os
 import pickle
 import random
+import time
+import weakref
 from pathlib import Path
 from typing import ClassVar
 
@@ -217,6 +220,23 @@ def test_a_damaged_file_is_made_again_and_never_believed(cohort, tmp_path):
     np.testing.assert_array_equal(bank.fetch(CUT, source)[1], array)
 
 
+def test_a_bank_of_one_run_reads_no_file_to_recognise_it_but_sees_a_change(
+    cohort, tmp_path, monkeypatch
+):
+    source, other = (tmp_path / name for name in ("a.nii.gz", "b.nii.gz"))
+    for path, old in zip((source, other), cohort[0]["scan"]):
+        path.write_bytes(Path(old).read_bytes())
+    bank = ImageBank(tmp_path / "bank", brief=True)
+    monkeypatch.setattr("imaging.caching.image_content", None)  # would read it
+    first = bank.fetch(CUT, source)[1]
+    assert bank.fetch(CUT, str(source))[0].path == bank.fetch(CUT, source)[0].path
+    times = source.stat()
+    time.sleep(0.02)  # clocks of file systems tick
+    source.write_bytes(other.read_bytes())
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not np.array_equal(bank.fetch(CUT, source)[1], first)
+
+
 def test_another_recipe_or_argument_has_files_of_its_own(cohort, tmp_path):
     bank, source = ImageBank(tmp_path), cohort[0]["scan"].iloc[0]
     entries = {bank.fetch(recipe, source)[0].path for recipe in (CUT, Recipe(_cut, (), "other"))}
@@ -376,3 +396,23 @@ def test_features_before_a_network_share_its_table(cohort):
     model = make_pipeline(TabularEncoder(["age"]), LogisticRegression())
     result = compare({"table": model, "cnn": models()["cnn"]}, *cohort, cv=2, random_state=0)
     assert result.models == ["table", "cnn"]
+
+
+def test_a_fit_and_a_prediction_let_go_of_their_images_at_once(cohort, monkeypatch):
+    from prognosis.estimators.collecting import Collector
+
+    collect, arrays = Collector.collect, []
+
+    def noted(self, *given):
+        rows = collect(self, *given)
+        arrays.append(weakref.ref(self.array))
+        return rows
+
+    monkeypatch.setattr(Collector, "collect", noted)
+    gc.disable()
+    try:
+        model = ESTIMATORS["validation"].fit(*cohort)
+        model.predict_proba(cohort[0])
+        assert [array() for array in arrays] == [None, None]
+    finally:
+        gc.enable()

@@ -5,6 +5,8 @@ reproducibility exist here and nowhere else.
 """
 
 import copy
+import functools
+import threading
 from contextlib import suppress
 
 import numpy as np
@@ -113,6 +115,7 @@ def train_network(
         keeps the epochs that were whole.
     """
     device = resolve_device(device)
+    _load_optimisers()
     with private_torch_state(seed, n_threads):
         order, draws = generators(device, seed)
         callbacks = [("clip", GradientNormClipping(5.0)), ("finite", _StopAtNonsense())]
@@ -352,6 +355,19 @@ class _EpochBar(Callback):
     def close(self):
         if self.bar_ is not None:
             self.bar_.close()
+
+
+@functools.cache
+def _load_optimisers():
+    """Let PyTorch load what it loads at the first optimiser, where nobody's images are at hand.
+
+    Its imports leave frames that refer to each other, and with them all that the functions below
+    them hold, a cohort's images for instance, until the garbage collector comes by.
+    """
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    loading = threading.Thread(target=torch.optim.AdamW, args=(parameters,))
+    loading.start()
+    loading.join()
 
 
 def _schedule(n_batches, epochs):

@@ -7,6 +7,7 @@ from which batches are read. Within a comparison, folds and models share the fil
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -58,7 +59,7 @@ def bank_of(memory):
         None keeps nothing.
     """
     folder = memory.location if isinstance(memory, joblib.Memory) else memory
-    return shared_bank() if folder is None else ImageBank(folder).within("images")
+    return shared_bank() if folder is None else ImageBank(Path(folder, "images"))
 
 
 class Collector:

@@ -7,12 +7,10 @@ errors that name both.
 import functools
 import sys
 import time
-from contextlib import nullcontext
 
 import joblib
 import numpy as np
 import pandas as pd
-from joblib.parallel import LokyBackend, get_active_backend
 from sklearn.base import clone
 from tqdm import tqdm
 
@@ -72,13 +70,12 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
         tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar,
     ):
         # Every scan is read and prepared once, for all folds and models, in whichever process.
-        run = functools.partial(_run, bank=ImageBank(scratch.path))
+        bank = ImageBank(scratch.path, brief=True)
+        run = functools.partial(_run, bank=bank, networks=_has_networks(models))
         run = keep_finished(run, resume, models, X, y, classes)
-        with _ready_workers(models, n_jobs):
-            results = _Parallel(bar, n_jobs=n_jobs)(
-                joblib.delayed(run)(name, models[name], X, y, split, classes)
-                for name, split in tasks
-            )
+        results = _Parallel(bar, n_jobs=n_jobs)(
+            joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
+        )
     order = {name: position for position, name in enumerate(models)}
     results.sort(key=lambda result: order[result[1]["model"]])
     predictions = pd.concat([result[0] for result in results], ignore_index=True)
@@ -91,26 +88,9 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
     return predictions, pd.DataFrame([result[1] for result in results])
 
 
-def _ready_workers(models, n_jobs):
-    """Worker processes load what networks need before their first task.
-
-    joblib ends a worker that has grown by some hundred megabytes since its first task, for it may
-    leak; after a regression as the first one, PyTorch looks like that, and every fit of a network
-    would pay for a new process.
-    """
-    backend, _ = get_active_backend()
-    networks = any(
-        isinstance(part, ImageEstimator)
-        for model in models.values()
-        for part in (model, *model.get_params().values())
-    )
-    if n_jobs in (None, 1) or not networks or not isinstance(backend, LokyBackend):
-        return nullcontext()
-    return joblib.parallel_config("loky", n_jobs=n_jobs, initializer=_load_networks)
-
-
-def _load_networks():
-    import imaging.learning.engine  # noqa: F401
+def _has_networks(models):
+    parts = [part for model in models.values() for part in (model, *model.get_params().values())]
+    return any(isinstance(part, ImageEstimator) for part in parts)
 
 
 class _Parallel(joblib.Parallel):
@@ -124,7 +104,12 @@ class _Parallel(joblib.Parallel):
         self.bar.update(self.n_completed_tasks - self.bar.n)
 
 
-def _run(name, model, X, y, split, classes, *, bank):
+def _run(name, model, X, y, split, classes, *, bank, networks):
+    if networks:
+        # joblib ends a worker that has grown by some hundred megabytes since its first task, for it
+        # may leak. After a regression as the first one, PyTorch looks like that, and every fit of
+        # a network would pay for a new process; so it is there from the first task on.
+        import imaging.learning.engine  # noqa: F401
     place = f"model {name!r}, {split}"
     X_test, y_test = X.iloc[split.test], y.iloc[split.test]
     try:
