@@ -5,8 +5,6 @@ it belongs to the content of the scan, to what was made of it, and to the versio
 """
 
 import contextlib
-import ctypes
-import functools
 import json
 import os
 import struct
@@ -242,7 +240,6 @@ class RowsInFiles:
         self.shape = (len(entries), len(entries[0]), *first)
 
     def __call__(self, rows):
-        _trim()()
         found = np.empty((len(rows), *self.shape[1:]), np.float32)
         for place, row in enumerate(rows):
             for channel, entry in enumerate(self.entries[row]):
@@ -250,20 +247,6 @@ class RowsInFiles:
         if self.below is not None:
             found[:, :, -self.below.shape[0] :] = self.below(rows)[:, None]
         return found
-
-
-@functools.cache
-def _trim():
-    """What gives freed memory back to the system: the C library's, where it is glibc.
-
-    Its heap does not take up again the holes that tensors of some megabytes leave (bug 14581), and
-    a process grows with every batch.
-    """
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        return lambda: None
-    return functools.partial(trim, ctypes.c_size_t(0))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Where and how arithmetic runs: device, precision, threads, and a random state of one's own."""
 
+import ctypes
+import functools
 import threading
 from contextlib import contextmanager
 
@@ -10,6 +12,7 @@ _TRAINING = threading.RLock()
 __all__ = [
     "autocast",
     "generators",
+    "give_back_memory",
     "private_torch_state",
     "resolve_device",
     "resolve_precision",
@@ -156,3 +159,22 @@ def private_torch_state(seed=None, n_threads=None):
         finally:
             if torch.get_num_threads() != threads_before:
                 torch.set_num_threads(threads_before)
+
+
+def give_back_memory():
+    """Give memory that was freed back to the system, where the C library is glibc.
+
+    Its heap does not take up again the holes that tensors of some megabytes leave (bug 14581), so a
+    process would grow with every batch.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
+
+
+@functools.cache
+def _malloc_trim():
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None

@@ -20,6 +20,7 @@ from .checkpoints import Checkpoint
 from .device import (
     autocast,
     generators,
+    give_back_memory,
     private_torch_state,
     resolve_device,
     resolve_precision,
@@ -203,6 +204,7 @@ def apply_network(network, inputs, *, method="forward", batch_size=64, device="a
         for batch, _ in Batches(samples, batch_size, device=device):
             batch.pop("weight")
             outputs.append(to_numpy(call(**batch)))
+            give_back_memory()
     return np.concatenate(outputs)
 
 
