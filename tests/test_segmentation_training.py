@@ -69,6 +69,18 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(
     assert broken.history_ == whole.history_
 
 
+def test_a_fit_that_fails_leaves_nothing_of_itself_or_an_earlier_one(source, monkeypatch):
+    model = LesionSegmenter(**TINY, source=source).fit()
+
+    def interrupted(self, rows):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PatchStream, "take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(learn_tissues=False).fit()
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
 def test_a_finished_training_is_taken_from_its_checkpoint(source, tmp_path, monkeypatch):
     first = LesionSegmenter(**TINY, source=source, checkpoint=tmp_path).fit()
     monkeypatch.setattr(PatchStream, "take", None)

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..errors import ImageError
+from ..refitting import refitting
 from .parameters import CONSTRAINTS, per_axis
 from .seen import SeenScans, warn_of_seen
 from .storage import StoredModel
@@ -137,11 +138,12 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         """
         from .fitting import fit_network
 
-        self._prepare_fit(X)
-        real = self._real_data(X, y, groups)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        fitted = fit_network(self, real, len(self.classes_), seed)
-        self.network_, self.history_, self.seen_scans_ = fitted
+        with refitting(self):
+            self._prepare_fit(X)
+            real = self._real_data(X, y, groups)
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            fitted = fit_network(self, real, len(self.classes_), seed)
+            self.network_, self.history_, self.seen_scans_ = fitted
         return self
 
     def take_checkpoint(self):
@@ -158,9 +160,10 @@ class BaseSegmenter(StoredModel, BaseEstimator):
         """
         from .fitting import network_of_checkpoint
 
-        self._prepare_fit(None)
-        fitted = network_of_checkpoint(self, len(self.classes_))
-        self.network_, self.history_, self.seen_scans_ = fitted
+        with refitting(self):
+            self._prepare_fit(None)
+            fitted = network_of_checkpoint(self, len(self.classes_))
+            self.network_, self.history_, self.seen_scans_ = fitted
         return self
 
     def predict(self, X):

@@ -5,7 +5,6 @@ training; everything else is here once. Parameters are dataclass fields, so that
 own to those it inherits and `__init__` only stores them.
 """
 
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import ClassVar
@@ -25,6 +24,8 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+
+from imaging.refitting import refitting
 
 from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
@@ -106,20 +107,6 @@ class ImageEstimator(BaseEstimator):
         return self._apply(X, method="embed")[0]
 
     # ------------------------------------------------------------------ fitting
-
-    @contextmanager
-    def _anew(self):
-        """Forget what an earlier fit learnt, and whatever a fit that fails has learnt so far."""
-        self._forget()
-        try:
-            yield
-        except BaseException:
-            self._forget()
-            raise
-
-    def _forget(self):
-        for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
-            delattr(self, name)
 
     def _fit(self, X, y, sample_weight, groups, loss, n_outputs):
         """Train the networks; `y` is encoded already (class indices or scaled values)."""
@@ -357,7 +344,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         ValueError
             If a parameter is out of range or y holds one class only.
         """
-        with self._anew():
+        with refitting(self):
             return self._fit_classes(X, y, sample_weight, groups)
 
     def _fit_classes(self, X, y, sample_weight, groups):
@@ -422,7 +409,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
 
     def fit(self, X, y, sample_weight=None, groups=None):
         """Train on a cohort; parameters and errors as in the classifier, `y` numeric."""
-        with self._anew():
+        with refitting(self):
             return self._fit_numbers(X, y, sample_weight, groups)
 
     def _fit_numbers(self, X, y, sample_weight, groups):
