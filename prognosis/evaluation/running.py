@@ -113,7 +113,8 @@ def _run(name, model, X, y, split, classes, *, bank, networks):
     place = f"model {name!r}, {split}"
     X_test, y_test = X.iloc[split.test], y.iloc[split.test]
     try:
-        with sharing(bank):
+        # A worker on another machine does not see the folder, and prepares for itself.
+        with sharing(bank if bank.folder.is_dir() else None):
             start = time.perf_counter()
             train = split.train
             model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
