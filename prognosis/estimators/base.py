@@ -31,6 +31,7 @@ from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
 from ..evaluation.grouping import check_groups
 from .outputs import kept_output
+from .training import train_one
 
 __all__ = ["ImageClassifier", "ImageEstimator", "ImageRegressor"]
 
@@ -126,7 +127,7 @@ class ImageEstimator(BaseEstimator):
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_seeds)
         given = (self, inputs, y, weights, train, validation, reference, loss, n_outputs)
         trained = Parallel(n_jobs=self.n_jobs)(
-            delayed(_train)(*given, seed=int(seed)) for seed in seeds
+            delayed(train_one)(*given, seed=int(seed)) for seed in seeds
         )
         self.networks_ = [network for network, _ in trained]
         self.history_ = [history for _, history in trained]
@@ -441,48 +442,3 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
 
         model = Ridge().fit(tabular, y, sample_weight=weights)
         return torch.from_numpy(model.coef_[None]), torch.tensor([model.intercept_])
-
-
-def _train(estimator, inputs, y, weights, train, validation, reference, loss, n_outputs, *, seed):
-    """Train one network; module-level, so that joblib can send it to another process."""
-    import torch
-
-    from imaging.learning.batches import Samples
-    from imaging.learning.engine import train_network
-
-    double = "image" not in inputs
-    real = torch.float64 if double else torch.float32
-    targets = torch.from_numpy(y)
-    if targets.is_floating_point():
-        targets = targets.to(real)
-    shares = torch.from_numpy(weights / weights[train].mean()).to(real)
-
-    def part(rows):
-        """Some of the patients; images are a view."""
-        values = {
-            name: torch.from_numpy(v[rows]) if isinstance(v, np.ndarray) else v.at(rows)
-            for name, v in inputs.items()
-        }
-        return Samples(values, targets[rows], shares[rows])
-
-    in_training = {
-        name: v[train] if isinstance(v, np.ndarray) else v.at(train) for name, v in inputs.items()
-    }
-    return train_network(
-        lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs, reference),
-        part(train),
-        validation=None if validation is None else part(validation),
-        loss=loss,
-        augment=estimator._augmentation(),
-        epochs=estimator.epochs,
-        batch_size=estimator.batch_size,
-        learning_rate=estimator.learning_rate,
-        weight_decay=estimator.weight_decay,
-        patience=estimator.patience,
-        device=estimator.device,
-        precision="float32" if double else estimator.precision,
-        n_threads=estimator.n_threads,
-        seed=seed,
-        verbose=estimator.verbose,
-        label=type(estimator).__name__,
-    )
