@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/prognosis compare --cohort simulated --n-patients 200 --cv 5 --out report/
+	$(BIN)/prognosis compare --cohort simulated --n-patients 150 --cv 5 --epochs 12 --out report/
 	@echo "open report/index.html"
 
 test: $(VENV)/.installed-test
