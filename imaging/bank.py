@@ -120,7 +120,7 @@ class ImageBank:
     """
 
     def __init__(self, folder, *, brief=False):
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))
         self.brief = brief
 
     def fetch(self, recipe, source):
@@ -163,14 +163,12 @@ class ImageBank:
         function : callable
             As `imaging.caching.cached_call` takes.
         """
-        call = cached_call(as_memory(self.folder / "calls"), function, self._recognise)
-
-        def once(source, *arguments):
-            name = identity(self._recognise(source))
-            with self._locked(self.folder / "calling" / name[:3]):
-                return call(source, *arguments)
-
-        return once
+        return cached_call(
+            as_memory(self.folder / "calls"),
+            function,
+            self._recognise,
+            locked=lambda key: self._locked(self.folder / "calling" / key[:3]),
+        )
 
     def put(self, name, array, grid):
         """Keep an image under a name of one's own; returns its `BankEntry`."""

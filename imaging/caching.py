@@ -6,6 +6,7 @@ given, and to the code of this package; so a changed file is read again and an u
 
 import functools
 import os
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def fingerprint(source):
     return ("in memory", identity(open_image(source)))
 
 
-def cached_call(memory, function, recognise=fingerprint):
+def cached_call(memory, function, recognise=fingerprint, locked=None):
     """Wrap `function(source, *args)` so that its result is kept in `memory`.
 
     Parameters
@@ -112,6 +113,8 @@ def cached_call(memory, function, recognise=fingerprint):
         A module-level function whose first argument is an image or its path.
     recognise : callable, default=fingerprint
         What tells one image from another.
+    locked : callable, default=None
+        Takes the key of a result and returns a context in which it is looked for and made.
 
     Returns
     -------
@@ -125,7 +128,8 @@ def cached_call(memory, function, recognise=fingerprint):
 
     def call(source, *args):
         key = identity((maker, recognise(source), args))
-        return keyed(key, function, args, source=source)
+        with nullcontext() if locked is None else locked(key):
+            return keyed(key, function, args, source=source)
 
     return call
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import joblib
 from joblib._store_backends import CacheWarning, FileSystemStoreBackend
 
+from .contents import new_hash
 from .files import replacing
 
 __all__ = ["CHECKED"]
@@ -98,21 +99,17 @@ class CheckedStore(FileSystemStoreBackend):
 
 def _seal(path):
     with open(path, "r+b") as file:
-        checksum = hashlib.file_digest(file, _new_hash).hexdigest()
+        checksum = hashlib.file_digest(file, new_hash).hexdigest()
         file.seek(0, os.SEEK_END)
         file.write(_MARK + checksum.encode() + b"\n")
 
 
 def _unsealed(found):
     content = memoryview(found)[:-_LENGTH]
-    whole = _new_hash()
+    whole = new_hash()
     whole.update(content)
     fits = found[-_LENGTH:] == _MARK + whole.hexdigest().encode() + b"\n"
     return bytes(content) if fits else None
-
-
-def _new_hash():
-    return hashlib.blake2b(digest_size=32)
 
 
 joblib.register_store_backend(CHECKED, CheckedStore)

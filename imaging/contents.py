@@ -21,6 +21,7 @@ __all__ = [
     "image_state",
     "label_tables",
     "named_content",
+    "new_hash",
 ]
 
 _SETTLED_S = 2.0  # clocks of file systems tick: within one tick a file can change twice
@@ -46,7 +47,7 @@ def combined(*parts):
     >>> combined("ab", "c") == combined("a", "bc")
     False
     """
-    whole = _new_hash()
+    whole = new_hash()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         whole.update(len(data).to_bytes(8, "little"))
@@ -86,7 +87,7 @@ def file_content(path):
         return known[1]
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        content = hashlib.file_digest(file, _new_hash).hexdigest()
+        content = hashlib.file_digest(file, new_hash).hexdigest()
         after = os.fstat(file.fileno())
     # Windows keeps no time of the last change that programs cannot set: there nothing is believed.
     settled = os.name != "nt" and time.time() - after.st_ctime > _SETTLED_S
@@ -117,7 +118,7 @@ def image_content(path):
     """
     file = os.path.expanduser(os.fspath(path))
     try:
-        return _contents([file, *_other_halves(file)])
+        return _contents(_parts(file))
     except OSError as error:
         if not os.path.isfile(file):
             reason = f"no file at {str(path)!r}; correct the path or drop the row"
@@ -144,12 +145,10 @@ def image_state(path):
     """
     if os.name == "nt":
         return None
-    path = Path(os.path.expanduser(path))
     try:
-        states = [os.stat(file) for file in (path, *_other_halves(path))]
+        return tuple(_state(os.stat(file)) for file in _parts(os.path.expanduser(os.fspath(path))))
     except OSError:
         return None
-    return tuple(map(_state, states))
 
 
 def named_content(path):
@@ -170,7 +169,7 @@ def named_content(path):
     tables = label_tables(Path(os.path.realpath(file) if os.path.islink(file) else file))
     tables = [table for table in map(os.fspath, tables) if os.path.isfile(table) and table != file]
     try:
-        return _contents([file, *_other_halves(file), *tables])
+        return _contents([*_parts(file), *tables])
     except OSError:
         return None
 
@@ -201,7 +200,7 @@ def code_version(*packages):
     str
         Hexadecimal.
     """
-    whole = _new_hash()
+    whole = new_hash()
     for package in packages:
         spec = importlib.util.find_spec(package)
         for folder in (spec and spec.submodule_search_locations) or ():
@@ -220,7 +219,8 @@ def code_version(*packages):
     return whole.hexdigest()
 
 
-def _new_hash():
+def new_hash():
+    """The hash that all keys and checksums of this package are made with, still empty."""
     return hashlib.blake2b(digest_size=32)
 
 
@@ -229,7 +229,8 @@ def _state(status):
     return (status.st_dev, status.st_ino, status.st_size, *times)
 
 
-def _other_halves(file):
+def _parts(file):
+    """The file itself, then the other halves of its format, in the order of their endings."""
     stem, ending = os.path.splitext(file)
     if ending.lower() in _COMPRESSED:
         stem, ending = os.path.splitext(stem)
@@ -244,8 +245,8 @@ def _other_halves(file):
             found = [file, *(name for name in names if os.path.isfile(name))]
             # Each once, where the file system takes .HDR for .hdr.
             distinct = {os.stat(name).st_ino: name for name in reversed(found)}
-            return sorted(name for name in distinct.values() if name != file)
-    return []
+            return [file, *sorted(name for name in distinct.values() if name != file)]
+    return [file]
 
 
 def _contents(files):

@@ -27,6 +27,7 @@ from .errors import CohortError
 
 __all__ = [
     "TabularEncoder",
+    "TakesTables",
     "check_cohort",
     "check_outcome_index",
     "declared_table",
@@ -269,7 +270,18 @@ class _TypedColumns(ColumnTransformer):
         return typed
 
 
-class TabularEncoder(TransformerMixin, BaseEstimator):
+class TakesTables:
+    """Mixin of transformers: a table may hold text, categories and missing values."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     """Select tabular columns and turn them into numbers: impute, encode, scale.
 
     `tabular_encoder` as a transformer that looks at the types of the columns when it is fitted, so
@@ -335,10 +347,3 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         if self.columns is None:
             _check_feature_names_in(self, input_features)
         return self.encoder_.get_feature_names_out()
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        return tags

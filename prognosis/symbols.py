@@ -22,7 +22,7 @@ from .cells import (
     refuse_new_numbers,
     warn_of_unseen,
 )
-from .columns import declared_table
+from .columns import TakesTables, declared_table
 from .errors import CohortError
 
 __all__ = ["SymbolScaler"]
@@ -31,7 +31,7 @@ MOST_LEVELS = 12  # whole numbers with more values than this are drawn as contin
 QUANTILES = (0.01, 0.99)
 
 
-class SymbolScaler(TransformerMixin, BaseEstimator):
+class SymbolScaler(TakesTables, TransformerMixin, BaseEstimator):
     """Scale tabular columns to [0, 1] for symbols; missing stays missing.
 
     Parameters
@@ -121,13 +121,6 @@ class SymbolScaler(TransformerMixin, BaseEstimator):
         if self.columns is None:
             return _check_feature_names_in(self, input_features)
         return self.feature_names_in_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        return tags
 
     def _scale(self, column, kind, look):
         if LOOKS[look] == "continuous":

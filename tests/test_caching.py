@@ -95,8 +95,8 @@ def test_pairs_count_with_all_their_parts(tmp_path, kind, named, changed):
 def test_a_file_is_hashed_once_per_process_and_state(tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "_SETTLED_S", -1.0)
     hashed = []
-    new_hash = contents._new_hash
-    monkeypatch.setattr(contents, "_new_hash", lambda: hashed.append(1) or new_hash())
+    new_hash = contents.new_hash
+    monkeypatch.setattr(contents, "new_hash", lambda: hashed.append(1) or new_hash())
     path = _image(tmp_path / "a.nii")
     for _ in range(3):
         fingerprint(path)

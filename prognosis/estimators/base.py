@@ -31,7 +31,7 @@ from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
 from ..evaluation.grouping import check_groups
 from .outputs import kept_output
-from .training import train_one
+from .training import as_tensors, train_one
 
 __all__ = ["ImageClassifier", "ImageEstimator", "ImageRegressor"]
 
@@ -257,14 +257,9 @@ class ImageEstimator(BaseEstimator):
         return kept_output(self, method, X, lambda: self._applied(X, method))
 
     def _applied(self, X, method):
-        import torch
-
         from imaging.learning.engine import apply_network
 
-        inputs = {
-            name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
-            for name, values in self._prepared(X).items()
-        }
+        inputs = as_tensors(self._prepared(X))
         return np.stack(
             [
                 apply_network(

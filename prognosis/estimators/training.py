@@ -2,7 +2,17 @@
 
 import numpy as np
 
-__all__ = ["train_one"]
+__all__ = ["as_tensors", "train_one"]
+
+
+def as_tensors(inputs):
+    """Arrays by name as tensors of the same memory; `ImageRows` stay what they are."""
+    import torch
+
+    return {
+        name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+        for name, values in inputs.items()
+    }
 
 
 def train_one(
@@ -43,17 +53,17 @@ def train_one(
         targets = targets.to(real)
     shares = torch.from_numpy(weights / weights[train].mean()).to(real)
 
-    def part(rows):
-        """Some of the patients; images are a view."""
-        values = {
-            name: torch.from_numpy(v[rows]) if isinstance(v, np.ndarray) else v.at(rows)
-            for name, v in inputs.items()
+    def chosen(rows):
+        """Inputs of some of the patients; images are a view."""
+        return {
+            name: values[rows] if isinstance(values, np.ndarray) else values.at(rows)
+            for name, values in inputs.items()
         }
-        return Samples(values, targets[rows], shares[rows])
 
-    in_training = {
-        name: v[train] if isinstance(v, np.ndarray) else v.at(train) for name, v in inputs.items()
-    }
+    def part(rows):
+        return Samples(as_tensors(chosen(rows)), targets[rows], shares[rows])
+
+    in_training = chosen(train)
     return train_network(
         lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs, reference),
         part(train),

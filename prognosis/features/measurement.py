@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from imaging.bank import shared_bank
 from imaging.caching import as_memory, cached_call
 
-from ..columns import check_cohort, map_images
+from ..columns import TakesTables, check_cohort, map_images
 from ..errors import CohortError
 
 __all__ = ["ImageMeasurement"]
 
 
-class ImageMeasurement(TransformerMixin, BaseEstimator):
+class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
     """Base: read every image of one column, add the numbers as columns, keep all others.
 
     A subclass names the added columns (`_prepare`) and gives the function that measures one image,
@@ -96,14 +96,6 @@ class ImageMeasurement(TransformerMixin, BaseEstimator):
         together = pd.concat([X, added], axis=1)
         together.attrs = dict(X.attrs)
         return together
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        # Beside the images a table may hold anything; it is handed on as it is.
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        return tags
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of the transformed table.
