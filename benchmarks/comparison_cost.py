@@ -25,8 +25,8 @@ from sklearn.base import clone
 
 from prognosis import LesionSize, compare, load_soop
 from prognosis.cli import DEFAULTS
-from prognosis.evaluation.splits import make_splits
-from prognosis.evaluation.studies import build_study
+from prognosis.splits import make_splits
+from prognosis.studies.published import build_study
 
 LEAST_RATIO = 1.3
 N_THREADS = 2

@@ -104,8 +104,8 @@ def run_compare(folder, n_jobs):
 
 
 def prepare_segmenter(n_jobs):
-    import imaging.segmentation.fitting  # noqa: F401
-    from imaging.segmentation.samples import PatchStream
+    import imaging.voxelwise.fitting  # noqa: F401
+    from imaging.voxelwise.samples import PatchStream
 
     _die_in_writing()
     go_to_epoch = PatchStream.at_epoch
@@ -362,7 +362,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         cohort = make_stroke_cohort(
-            N_PATIENTS, resolution_mm=8, folder=work / "cohort", random_state=0
+            N_PATIENTS, spacing_mm=8, folder=work / "cohort", random_state=0
         )
         pd.to_pickle(cohort, work / "cohort.pkl")
 

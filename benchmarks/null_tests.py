@@ -17,8 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 from sklearn.model_selection import StratifiedKFold
 
-from prognosis.evaluation.splits import parse_cv
-from prognosis.evaluation.statistics import auc, corrected_resampled_ttest, delong_test
+from prognosis.evaluation.statistics.significance import (
+    auc,
+    corrected_resampled_ttest,
+    delong_test,
+)
+from prognosis.splits import parse_cv
 
 LEVEL, TOLERANCE = 0.05, 0.02
 

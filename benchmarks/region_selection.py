@@ -66,7 +66,7 @@ def main():
     options = parser.parse_args()
     X, y = make_stroke_cohort(
         options.patients,
-        resolution_mm=4,
+        spacing_mm=4,
         folder=options.folder,
         random_state=options.random_state,
     )

@@ -19,9 +19,9 @@ from joblib import Memory
 from soop_flair import CONTRASTS, load_sections, split_patients
 from train_segmenter import data_folder
 
-from imaging.files import replacing
 from imaging.metrics import dice, hausdorff95_mm, lesion_f1
 from imaging.segmentation import LesionSegmenter
+from imaging.storage.files import replacing
 from imaging.synthesis import LabelMapSource
 from imaging.synthesis.lesion_masks import read_lesion
 from prognosis import load_soop

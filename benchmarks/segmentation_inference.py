@@ -14,17 +14,23 @@ from scipy.stats import spearmanr
 from train_segmenter import data_folder
 
 from imaging.metrics import dice
-from imaging.segmentation import LesionSegmenter, segmentation_chain
-from imaging.segmentation.model_files import model_path
-from imaging.segmentation.pictures import save_overlay
-from imaging.synthesis import LabelMapSource, SyntheticScans
+from imaging.segmentation import LesionSegmenter
+from imaging.segmentation.overlay import save_overlay
+from imaging.synthesis import Keep, LabelMapSource, SyntheticScans, Target, synthetic_chain
 from imaging.volumes import mask_volume_ml
+from imaging.voxelwise.model_files import model_path
 from prognosis import make_stroke_cohort
 
 
 def whole_head():
     """A synthetic head at 1 mm."""
-    chain = segmentation_chain(LabelMapSource(), spacing_mm=1.0, classes="lesion")
+    chain = synthetic_chain(
+        LabelMapSource(),
+        spacing_mm=1.0,
+        patch_size=None,
+        noise_device="cpu",
+        ending=(Target("lesion"), Keep("image", "target")),
+    )
     image = SyntheticScans(chain, length=1)[0]["image"][0].numpy()
     return nib.Nifti1Image(image, np.eye(4))
 

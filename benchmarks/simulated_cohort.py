@@ -21,7 +21,7 @@ from prognosis import (
     logistic_ladder,
     make_stroke_cohort,
 )
-from prognosis.evaluation.studies import build_study
+from prognosis.studies.published import build_study
 
 TABULAR = ["severity", "recovery_years"]
 SEEDS = 5  # networks averaged in the last model
@@ -72,7 +72,7 @@ def null(n_cohorts, n_patients, n_jobs):
     alarms = {"accuracy_p": 0, "auc_p": 0}
     for seed in range(n_cohorts):
         X, y = make_stroke_cohort(
-            n_patients, imaging_effect=0, resolution_mm=8, random_state=1000 + seed
+            n_patients, imaging_effect=0, spacing_mm=8, random_state=1000 + seed
         )
         X = LesionSize().fit_transform(X)
         result = compare(

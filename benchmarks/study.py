@@ -36,7 +36,7 @@ from prognosis import (
     logistic_ladder,
     make_stroke_cohort,
 )
-from prognosis.evaluation.studies import build_study
+from prognosis.studies.published import build_study
 
 COMPARED = "5x2"
 COUNTS = (3, 5, 8, 12)

@@ -22,7 +22,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from imaging.physics import QuantitativeMaps, sample_seed, simulate
+from imaging.physics import QuantitativeMaps, simulate
+from imaging.randomness import sample_seed
 from imaging.synthesis import LabelMapSource, SyntheticScans, TissueMaps, synthetic_chain
 
 SHAPE = (181, 217, 181)
@@ -191,7 +192,9 @@ def samples(count, theirs):
     print(f"\n2. Complete samples, {PATCH} cubed, ms")
     source = LabelMapSource(lesion_probability=1.0)
     chains = {
-        f"ours, {contrast}": SyntheticScans(synthetic_chain(source, contrast, PATCH), 10**6, seed=1)
+        f"ours, {contrast}": SyntheticScans(
+            synthetic_chain(source, contrast=contrast, patch_size=PATCH), 10**6, seed=1
+        )
         for contrast in ("both", "mixture", "physics")
     }
     calls = {name: (lambda i, s=scans: s[i + 1]) for name, scans in chains.items()}
@@ -233,9 +236,11 @@ def _peak(contrast, number, queue):
     """Peak resident memory of one sample over that before it, in a process of its own."""
     torch.set_num_threads(2)
     source = LabelMapSource(lesion_probability=1.0)
-    small = SyntheticScans(synthetic_chain(source, contrast, 16), 10**6, seed=1)
+    small = SyntheticScans(synthetic_chain(source, contrast=contrast, patch_size=16), 10**6, seed=1)
     small[number]
-    scans = SyntheticScans(synthetic_chain(source, contrast, PATCH), 10**6, seed=1)
+    scans = SyntheticScans(
+        synthetic_chain(source, contrast=contrast, patch_size=PATCH), 10**6, seed=1
+    )
     before = _resident("VmRSS")
     with open("/proc/self/clear_refs", "w") as counters:
         counters.write("5")
@@ -266,7 +271,7 @@ def gpu(count):
         return
     print(f"\n4. {torch.cuda.get_device_name()}")
     source = LabelMapSource(lesion_probability=1.0, device="cuda")
-    scans = SyntheticScans(synthetic_chain(source, "both", PATCH), 10**6, seed=1)
+    scans = SyntheticScans(synthetic_chain(source, patch_size=PATCH), 10**6, seed=1)
     scans[0]
     torch.cuda.synchronize()
     start = time.perf_counter()
@@ -274,8 +279,8 @@ def gpu(count):
         scans[i]
     torch.cuda.synchronize()
     print(f"{count / (time.perf_counter() - start):.1f} samples per second")
-    here = synthetic_chain(LabelMapSource(), "both", PATCH, noise_device="cpu")
-    there = synthetic_chain(source, "both", PATCH, noise_device="cpu")
+    here = synthetic_chain(LabelMapSource(), patch_size=PATCH, noise_device="cpu")
+    there = synthetic_chain(source, patch_size=PATCH, noise_device="cpu")
     worst = 0.0
     for i in range(8):
         sample, history = here.sample({}, sample_seed(1, i))

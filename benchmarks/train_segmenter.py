@@ -15,9 +15,9 @@ import nibabel as nib
 import numpy as np
 
 from imaging.metrics import dice
-from imaging.physics.draws import sample_seed
-from imaging.segmentation import LesionSegmenter, segmentation_chain
-from imaging.synthesis import LabelMapSource
+from imaging.randomness import sample_seed
+from imaging.segmentation import LesionSegmenter
+from imaging.synthesis import Keep, LabelMapSource, Target, synthetic_chain
 from imaging.volumes import mask_volume_ml
 
 HELD_OUT_HEADS = 2
@@ -85,7 +85,14 @@ def segmenter(checkpoint=None, epochs=42, **changes):
 def synthetic_validation(count, contrast, seed=1):
     """Whole heads at 2 mm with held-out lesions on held-out labels: scans and masks."""
     _, source = sources()
-    chain = segmentation_chain(source, spacing_mm=2.0, classes="lesion", contrast=contrast)
+    chain = synthetic_chain(
+        source,
+        spacing_mm=2.0,
+        patch_size=None,
+        noise_device="cpu",
+        contrast=contrast,
+        ending=(Target("lesion"), Keep("image", "target")),
+    )
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     for number in range(count):
         scene, _ = chain.sample({}, sample_seed(seed, number))

@@ -11,7 +11,7 @@ from .metrics import (
 )
 from .mosaics import SliceMosaic
 from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
-from .shrinking import shrink_volume
+from .resizing import shrink_volume
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
 from .physics import (
     Protocol,
@@ -22,17 +22,16 @@ from .physics import (
     sample_protocol,
     simulate,
 )
-from .segmentation import LesionSegmenter, ModelFileError, TissueSegmenter
+from .segmentation import LesionSegmenter, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
+from .voxelwise.card import ModelFileError
+from .grids import Grid, open_image, same_grid
 from .volumes import (
-    Grid,
     is_picture,
-    open_image,
     read_mask,
     read_picture,
     read_volume,
     restore_grid,
-    same_grid,
     to_grid,
     voxel_volume_ml,
     write_image,

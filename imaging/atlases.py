@@ -18,9 +18,10 @@ import joblib
 import nibabel as nib
 import numpy as np
 
-from .contents import label_tables, named_content
 from .errors import AtlasError, ImageError
-from .volumes import open_image, read_mask, to_grid
+from .grids import open_image
+from .storage.contents import label_tables, named_content
+from .volumes import read_mask, to_grid
 
 __all__ = ["Atlas", "atlas_names", "load_atlas", "region_load"]
 

@@ -6,7 +6,7 @@ Every score is defined for empty masks, so that patients without a lesion count 
 import numpy as np
 
 from .errors import ImageError
-from .volumes import same_grid
+from .grids import same_grid
 
 __all__ = [
     "dice",

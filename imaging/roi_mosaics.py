@@ -13,8 +13,9 @@ from scipy import ndimage, sparse
 
 from .atlases import load_atlas
 from .errors import AtlasError, ImageError
+from .grids import Grid
 from .mosaics import PLANES, resizing_matrix
-from .volumes import Grid, restore_grid
+from .volumes import restore_grid
 
 __all__ = ["LANGUAGE_REGIONS", "RoiMosaic"]
 

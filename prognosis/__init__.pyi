@@ -9,15 +9,15 @@ from .estimators.fusion import FusionClassifier, FusionRegressor
 from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .estimators.volume import VolumeClassifier, VolumeRegressor
-from .evaluation.comparison import Comparison, compare
-from .evaluation.ladder import linear_ladder, logistic_ladder
-from .evaluation.matched_groups import LockBoxError, MatchedGroups
-from .evaluation.running import ModelError
-from .evaluation.splits import PatientFolds
-from .explanation.counterfactual import Counterfactuals, counterfactuals
+from .evaluation.protocol.comparison import Comparison, compare
+from .studies.ladder import linear_ladder, logistic_ladder
+from .studies.matched_groups import LockBoxError, MatchedGroups
+from .evaluation.protocol.running import ModelError
+from .splits import PatientFolds
+from .explanation.counterfactuals.counterfactual import Counterfactuals, counterfactuals
 from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding
 from .evaluation.temperature import TemperatureScaled
-from .explanation.maps import Explanation
-from .explanation.saliency import explain
+from .explanation.attribution.maps import Explanation
+from .explanation.attribution.explaining import explain

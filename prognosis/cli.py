@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from . import __version__
+from .commands.segment import add_segment
 from .errors import CohortError, PrognosisError
-from .segment_command import add_segment
 
 __all__ = ["main"]
 
@@ -38,8 +38,8 @@ DEFAULTS = {
     },
 }
 # Small enough for a first look in a minute or two; the numbers mean little.
-QUICK = {"n_patients": 60, "resolution_mm": 8.0, "epochs": 3, "mosaic_size": 64, "cv": "3"}
-USUAL = {"n_patients": 300, "resolution_mm": 4.0, "cv": "5x2"}
+QUICK = {"n_patients": 60, "spacing_mm": 8.0, "epochs": 3, "mosaic_size": 64, "cv": "3"}
+USUAL = {"n_patients": 300, "spacing_mm": 4.0, "cv": "5x2"}
 
 
 class UsageError(Exception):
@@ -75,7 +75,7 @@ def main(argv=None):
     except UsageError as error:
         return _fail(USAGE, error)
     except PrognosisError as error:
-        from .evaluation.running import ModelError
+        from .evaluation.protocol.running import ModelError
 
         return _fail(MODEL_FAILED if isinstance(error, ModelError) else BAD_DATA, error)
     except KeyboardInterrupt:
@@ -170,7 +170,7 @@ def _add_compare(commands):
 
 
 def _add_explain(commands):
-    from .explanation.command import DESCRIPTION, add_options
+    from .commands.explain import DESCRIPTION, add_options
 
     explain = commands.add_parser(
         "explain",
@@ -189,7 +189,7 @@ def _explain(options):
         return _fail(NOT_WRITTEN, unwritable)
     from imaging.errors import ImagingError
 
-    from .explanation.command import run_explain
+    from .commands.explain import run_explain
 
     try:
         run_explain(options, load=_load, say=_say)
@@ -243,8 +243,8 @@ def _compare(options):
 
 def _run(options):
     """Load the cohort, assemble the models, compare them."""
-    from .evaluation.comparison import compare
-    from .evaluation.studies import build_study
+    from .evaluation.protocol.comparison import compare
+    from .studies.published import build_study
 
     _say(options, "loading the cohort")
     X, y = _load(options)
@@ -305,7 +305,7 @@ def _load(options):
         return make_stroke_cohort(
             options.n_patients,
             imaging_effect=options.imaging_effect,
-            resolution_mm=options.resolution_mm,
+            spacing_mm=options.spacing_mm,
             folder=Path(options.memory) / "simulated",
             n_jobs=options.n_jobs,
             random_state=options.random_state,
@@ -376,7 +376,7 @@ def _effect(text):
 
 
 def _cv(text):
-    from .evaluation.splits import parse_cv
+    from .splits import parse_cv
 
     try:
         parse_cv(text)

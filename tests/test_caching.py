@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import imaging
-from imaging import ImageError, contents
-from imaging.caching import as_memory, cached_call, fingerprint
-from imaging.contents import code_version, file_content
+from imaging import ImageError
+from imaging.storage import contents
+from imaging.storage.caching import as_memory, cached_call, fingerprint
+from imaging.storage.contents import code_version, file_content
 
 VALUES = np.linspace(0.1, 7.7, 40)
 
@@ -150,7 +151,7 @@ def test_every_file_of_a_package_is_its_version_and_none_is_imported(tmp_path, m
 
 MEASURE = """
 import sys
-from imaging.caching import as_memory, cached_call
+from imaging.storage.caching import as_memory, cached_call
 import measuring
 print(cached_call(as_memory(sys.argv[1]), measuring.measure)(sys.argv[2], 2))
 """

@@ -160,12 +160,12 @@ def test_an_unusable_atlas(run, tmp_path):
 
 class TestFailures:
     def test_a_model_that_fails(self, run, tmp_path, monkeypatch):
-        from prognosis.evaluation import studies
+        from prognosis.studies import published
 
         def make_ladder(rungs, names, random_state):
             return {name: Failing() for name in names}
 
-        monkeypatch.setattr(studies, "logistic_ladder", make_ladder)
+        monkeypatch.setattr(published, "logistic_ladder", make_ladder)
         found = run(*TABULAR)
         is_refused(
             found, 4, "model 'age', repeat 1, fold 1: MemoryError: no room", tmp_path / "report"

@@ -29,7 +29,7 @@ SMALL = {"epochs": 1, "mosaic_size": 48, "rows": 2, "columns": 2, "random_state"
 def study(tmp_path_factory):
     """A folder with a simulated cohort's images, a table of them, and fitted models."""
     folder = tmp_path_factory.mktemp("study")
-    X, y = make_stroke_cohort(10, resolution_mm=8, folder=folder / "simulated", random_state=0)
+    X, y = make_stroke_cohort(10, spacing_mm=8, folder=folder / "simulated", random_state=0)
     joblib.dump(
         StitchedSliceClassifier("t1w", ["severity"], **SMALL).fit(X, y), folder / "m.joblib"
     )
@@ -50,7 +50,7 @@ def run(study, tmp_path, capsys):
     def call(*options, model="m.joblib", cohort="simulated", out=tmp_path / "out"):
         arguments = ["explain", str(study / model), str(cohort), "--out", str(out)]
         if cohort == "simulated":
-            arguments += ["--n-patients", "10", "--resolution-mm", "8", "--n-jobs", "1"]
+            arguments += ["--n-patients", "10", "--spacing-mm", "8", "--n-jobs", "1"]
         code = main([*arguments, "--memory", str(study), *options])
         return code, *capsys.readouterr()
 
@@ -165,7 +165,7 @@ def test_help_warns_of_pickles_and_needs_no_heavy_import(capsys):
 
 
 def test_a_model_kept_as_a_cross_validation(run, study):
-    X, y = make_stroke_cohort(10, resolution_mm=8, folder=study / "simulated", random_state=0)
+    X, y = make_stroke_cohort(10, spacing_mm=8, folder=study / "simulated", random_state=0)
     halves = [np.arange(5), np.arange(5, 10)]
     model = StitchedSliceClassifier("t1w", **SMALL)
     folds = {

@@ -1,4 +1,4 @@
-"""``prognosis segment``: masks on the scans' own voxels, a table, pictures, clear refusals."""
+"""``prognosis segment``: masks on the scans' own voxels, a table, overlay, clear refusals."""
 
 import nibabel as nib
 import numpy as np
@@ -118,16 +118,16 @@ def test_where_every_scan_fails_the_table_is_empty(model, tmp_path, capsys):
 
 
 def test_a_picture_that_fails_leaves_its_mask(model, two, tmp_path, capsys, monkeypatch):
-    from imaging.segmentation import pictures
+    from imaging.segmentation import overlay
 
-    draw = pictures.save_overlay
+    draw = overlay.save_overlay
 
     def fails(scan, *arguments, **more):
         if scan == two[0]:
             raise RuntimeError("no picture today")
         return draw(scan, *arguments, **more)
 
-    monkeypatch.setattr(pictures, "save_overlay", fails)
+    monkeypatch.setattr(overlay, "save_overlay", fails)
     out = tmp_path / "out"
     assert main(["segment", *two, "--out", str(out), "--model", model, "--quiet"]) == 3
     error = capsys.readouterr().err

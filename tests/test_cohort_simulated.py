@@ -28,7 +28,7 @@ def _features(X):
 
 @pytest.fixture(scope="module")
 def cohort():
-    return make_stroke_cohort(400, resolution_mm=6, random_state=1)
+    return make_stroke_cohort(400, spacing_mm=6, random_state=1)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_ladder_rises_and_planted_regions_add_to_it(cohort, features):
 
 
 def test_without_imaging_effect_regions_add_nothing(cohort, features):
-    X, y = make_stroke_cohort(400, resolution_mm=6, random_state=1, imaging_effect=0)
+    X, y = make_stroke_cohort(400, spacing_mm=6, random_state=1, imaging_effect=0)
     assert 0.4 < y.mean() < 0.6
     about = X.attrs["cohort"]
     assert abs(about["best_accuracy"] - cohort[0].attrs["cohort"]["best_accuracy"]) < 0.03
@@ -147,28 +147,28 @@ def test_severity_is_drawn_as_the_best_accuracy_assumes():
 
 
 def test_same_seed_same_cohort_whatever_the_number_and_the_processes(cohort):
-    few = make_stroke_cohort(6, resolution_mm=6, random_state=1, n_jobs=2)
+    few = make_stroke_cohort(6, spacing_mm=6, random_state=1, n_jobs=2)
     X, y = cohort
     _same(few, (X.iloc[:6], y.iloc[:6]))
-    other = make_stroke_cohort(6, resolution_mm=6, random_state=2)[0]
+    other = make_stroke_cohort(6, spacing_mm=6, random_state=2)[0]
     assert not np.array_equal(other["t1w"].iloc[0].dataobj, X["t1w"].iloc[0].dataobj)
 
 
 def test_global_random_state_is_left_alone():
     np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    make_stroke_cohort(1, resolution_mm=8)
+    make_stroke_cohort(1, spacing_mm=8)
     assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 @pytest.mark.parametrize("kind", [np.random.RandomState, np.random.default_rng])
 def test_generators_as_random_state(kind):
-    first, second = (make_stroke_cohort(1, resolution_mm=8, random_state=kind(3)) for _ in range(2))
+    first, second = (make_stroke_cohort(1, spacing_mm=8, random_state=kind(3)) for _ in range(2))
     _same(first, second)
 
 
 def test_folder_holds_the_same_images_and_is_used_again(tmp_path, cohort):
-    arguments = {"resolution_mm": 6, "folder": tmp_path, "random_state": 1}
+    arguments = {"spacing_mm": 6, "folder": tmp_path, "random_state": 1}
     X, y = make_stroke_cohort(2, **arguments)
     assert X["t1w"].map(type).eq(str).all()
     reference = cohort[0].iloc[:4], cohort[1].iloc[:4]
@@ -183,7 +183,7 @@ def test_folder_holds_the_same_images_and_is_used_again(tmp_path, cohort):
 
 
 def test_damaged_and_exchanged_images_are_made_again(tmp_path, cohort, monkeypatch):
-    arguments = {"resolution_mm": 6, "folder": tmp_path, "random_state": 1}
+    arguments = {"spacing_mm": 6, "folder": tmp_path, "random_state": 1}
     make_stroke_cohort(2, **arguments)
     reference = cohort[0].iloc[:2], cohort[1].iloc[:2]
     one, two = sorted(tmp_path.rglob("*_T1w.nii.gz"))
@@ -215,10 +215,10 @@ def test_damaged_and_exchanged_images_are_made_again(tmp_path, cohort, monkeypat
     [
         ({"n_patients": 0}, "n_patients must be a number from 1"),
         ({"imaging_effect": -1}, "imaging_effect must be a number from 0"),
-        ({"resolution_mm": 0.5}, "resolution_mm must be a number from 1 to 8, got 0.5"),
+        ({"spacing_mm": 0.5}, "spacing_mm must be a number from 1 to 8, got 0.5"),
         ({"random_state": "seed"}, "random_state must be"),
     ],
 )
 def test_parameters_out_of_range(arguments, message):
     with pytest.raises(CohortError, match=message):
-        make_stroke_cohort(**{"n_patients": 1, "resolution_mm": 8, **arguments})
+        make_stroke_cohort(**{"n_patients": 1, "spacing_mm": 8, **arguments})

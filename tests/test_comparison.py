@@ -22,8 +22,12 @@ from prognosis import (
     linear_ladder,
     logistic_ladder,
 )
-from prognosis.evaluation.splits import make_splits, parse_cv
-from prognosis.evaluation.statistics import auc_interval, corrected_resampled_ttest, delong_test
+from prognosis.evaluation.statistics.significance import (
+    auc_interval,
+    corrected_resampled_ttest,
+    delong_test,
+)
+from prognosis.splits import make_splits, parse_cv
 
 NUMERIC = ["lesion_ml", "nihss"]
 

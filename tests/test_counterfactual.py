@@ -23,9 +23,14 @@ from prognosis import (
     VolumeClassifier,
     counterfactuals,
 )
-from prognosis.explanation.answers import answers, prepared_inputs
-from prognosis.explanation.region_masks import region_masks
-from prognosis.explanation.swaps import LocalRegression, all_swaps, minimal, swapped_images
+from prognosis.explanation.counterfactuals.answers import answers, prepared_inputs
+from prognosis.explanation.counterfactuals.region_masks import region_masks
+from prognosis.explanation.counterfactuals.swaps import (
+    LocalRegression,
+    all_swaps,
+    minimal,
+    swapped_images,
+)
 
 AFFINE = np.diag([8.0, 8.0, 8.0, 1])
 SHAPE = (14, 14, 12)
@@ -203,7 +208,7 @@ def test_nobody_is_contrasted_with_another_scan_of_the_same_person(cohort):
 
 def test_memory_does_not_change_the_answer(monkeypatch, fitted, cohort):
     whole = explain(fitted["volume"], cohort)
-    module = importlib.import_module("prognosis.explanation.counterfactual")
+    module = importlib.import_module("prognosis.explanation.counterfactuals.counterfactual")
     monkeypatch.setattr(module, "CHUNK_NUMBERS", 1)
     one_by_one = explain(fitted["volume"], cohort)
     pd.testing.assert_frame_equal(one_by_one.coefficients, whole.coefficients, rtol=1e-3, atol=1e-3)

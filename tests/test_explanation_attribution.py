@@ -21,15 +21,15 @@ from prognosis import (
     explain,
     make_stroke_cohort,
 )
-from prognosis.explanation.attribution import Settings, attribute, baselines
-from prognosis.explanation.gradcam import _centre, find_layer
-from prognosis.explanation.networks import (
+from prognosis.explanation.attribution.gradcam import _centre, find_layer
+from prognosis.explanation.attribution.methods import Settings, attribute, baselines
+from prognosis.explanation.attribution.networks import (
     ScalarOutput,
     explained_network,
     internal_batch_size,
     randomised,
 )
-from prognosis.explanation.tabular import encoded_sources, tabular_baseline
+from prognosis.explanation.attribution.tabular import encoded_sources, tabular_baseline
 
 TINY = {"epochs": 2, "random_state": 0, "augment": False}
 PICTURE = {"mosaic_size": 48, "rows": 2, "columns": 2, **TINY}
@@ -37,7 +37,7 @@ PICTURE = {"mosaic_size": 48, "rows": 2, "columns": 2, **TINY}
 
 @pytest.fixture(scope="module")
 def cohort():
-    X, y = make_stroke_cohort(14, resolution_mm=8, random_state=0)
+    X, y = make_stroke_cohort(14, spacing_mm=8, random_state=0)
     X["sex"] = np.where(np.arange(len(X)) % 3, "F", "M")
     return X, y
 

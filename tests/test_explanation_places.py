@@ -7,7 +7,7 @@ import pytest
 from imaging import Grid, RoiMosaic, SliceMosaic, load_atlas, read_volume, shrink_volume
 from imaging.atlases import Atlas
 from prognosis import CohortError
-from prognosis.explanation.places import MosaicPlace, PicturePlace, VolumePlace, VoxelPlace
+from prognosis.views.places import MosaicPlace, PicturePlace, VolumePlace, VoxelPlace
 
 SHAPE = (14, 16, 12)
 

@@ -21,8 +21,8 @@ from prognosis import (
     explain,
     make_stroke_cohort,
 )
-from prognosis.explanation.regions import region_table
-from prognosis.explanation.trust import _same_spectrum
+from prognosis.explanation.attribution.regions import region_table
+from prognosis.explanation.attribution.trust import _same_spectrum
 
 TINY = {"epochs": 2, "random_state": 0, "mosaic_size": 48, "augment": False}
 SLICES = {"rows": 2, "columns": 2, **TINY}
@@ -30,7 +30,7 @@ SLICES = {"rows": 2, "columns": 2, **TINY}
 
 @pytest.fixture(scope="module")
 def cohort():
-    return make_stroke_cohort(18, resolution_mm=8, random_state=0)
+    return make_stroke_cohort(18, spacing_mm=8, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ class TestRegions:
         np.testing.assert_allclose(
             found.region_sums("aal")["Temporal_Mid_L"], values["Temporal_Mid_L"]
         )
-        from prognosis.explanation.occlusion import occlusion_features
+        from prognosis.explanation.attribution.occlusion import occlusion_features
 
         features, names = occlusion_features(model, found.place, load_atlas("aal"))
         inputs = {name: torch.from_numpy(array).float() for name, array in model._inputs(X).items()}
@@ -289,12 +289,12 @@ class TestTrust:
     @pytest.mark.filterwarnings("ignore:in ")
     def test_maps_that_show_the_image_are_found_out(self, model, cohort, monkeypatch):
         """An edge detector in place of an attribution: the same whatever the weights."""
-        from prognosis.explanation import attribution
+        from prognosis.explanation.attribution import methods
 
         def edges(model, given, reference, settings, batch):
             return (given[0].diff(dim=3, append=given[0][..., -1:]), given[1] * 0), 0
 
-        monkeypatch.setattr(attribution, "_gradient", edges)
+        monkeypatch.setattr(methods, "_gradient", edges)
         with pytest.warns(UserWarning, match="the maps show the images rather than what was"):
             found = explain(model, cohort[0], "gradient", checks=True)
         assert found.checks()["randomisation_correlation"] == pytest.approx(1)

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imaging import files
-from imaging.caching import as_memory
-from imaging.files import making_folder, replacing, replacing_all
+from imaging.storage import files
+from imaging.storage.caching import as_memory
+from imaging.storage.files import making_folder, replacing, replacing_all
 from imaging.volumes import write_image
 from prognosis import MatchedGroups, make_stroke_cohort
-from prognosis.evaluation.files import write_files
+from prognosis.evaluation.reporting.files import write_files
 
 WRITERS = {}
 
@@ -73,7 +73,7 @@ def a_model(folder, segmenter):
 
 @_writer
 def an_overlay(folder, segmenter):
-    from imaging.segmentation.pictures import save_overlay
+    from imaging.segmentation.overlay import save_overlay
 
     scan = nib.Nifti1Image(np.arange(64, dtype=np.float32).reshape(4, 4, 4), np.eye(4))
     save_overlay(scan, nib.Nifti1Image(np.ones((4, 4, 4)), np.eye(4)), folder / "a.png")
@@ -81,7 +81,7 @@ def an_overlay(folder, segmenter):
 
 @_writer
 def a_cohort(folder, segmenter):
-    make_stroke_cohort(1, resolution_mm=8, folder=folder / "cohort", random_state=0)
+    make_stroke_cohort(1, spacing_mm=8, folder=folder / "cohort", random_state=0)
 
 
 @_writer
@@ -143,7 +143,7 @@ def test_a_new_folder_takes_no_others_place(tmp_path):
 
 WRITING = """
 import sys, time
-from imaging.files import making_folder, replacing, replacing_all
+from imaging.storage.files import making_folder, replacing, replacing_all
 folder = sys.argv[1]
 with replacing(folder + "/a.nii.gz"), replacing_all(folder) as one, making_folder(folder + "/b"):
     (one / "half.txt").write_text("half")
@@ -222,7 +222,7 @@ def test_no_process_is_asked_by_a_signal_on_windows(monkeypatch):
 
 def test_threads_and_processes_write_at_once(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from imaging.files import replacing\n"
+        "import sys; from pathlib import Path; from imaging.storage.files import replacing\n"
         "for n in range(60):\n"
         "    with replacing(Path(sys.argv[1]) / f'{n % 7}.txt') as t: t.write_text('x' * 9999)"
     )

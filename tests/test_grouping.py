@@ -30,9 +30,9 @@ from prognosis import (
     TemperatureScaled,
     compare,
 )
-from prognosis.evaluation.grouping import declared_patient, requests_groups
-from prognosis.evaluation.splits import make_splits
-from prognosis.evaluation.studies import build_study
+from prognosis.grouping import declared_patient, requests_groups
+from prognosis.splits import make_splits
+from prognosis.studies.published import build_study
 
 N_PATIENTS, N_SCANS = 24, 3
 PAIRS = []  # (patients in training, patients in test) of every prediction that a spy made
@@ -356,7 +356,7 @@ def test_torn_patients_and_contradictions_are_refused(cohort):
     ids=lambda model: type(model).__name__,
 )
 def test_a_warning_names_folds_that_groups_do_not_reach(model, cohort):
-    from prognosis.evaluation.inputs import warn_of_torn_folds
+    from prognosis.evaluation.protocol.inputs import warn_of_torn_folds
 
     with pytest.warns(UserWarning, match="model 'a': the folds of .*cv=.*PatientFolds"):
         warn_of_torn_folds({"a": model})
@@ -393,13 +393,13 @@ def test_the_outcome_of_other_patients_is_refused(model, cohort):
 
 @pytest.mark.parametrize("classification", [True, False])
 def test_a_study_with_a_patient_column_divides_by_it_everywhere(classification, monkeypatch):
-    from prognosis.evaluation import studies
-    from prognosis.evaluation.inputs import warn_of_torn_folds
+    from prognosis.evaluation.protocol.inputs import warn_of_torn_folds
+    from prognosis.studies import published
 
     def measured(X, *further):
         return X.assign(lesion_ml=X["nihss"] ** 2.0, insula=X["nihss"] / 25), ["insula"]
 
-    monkeypatch.setattr(studies, "_measure", measured)
+    monkeypatch.setattr(published, "_measure", measured)
     subjects = np.repeat(np.arange(20), 3)
     nihss = np.random.default_rng(0).integers(0, 25, 60)
     X = pd.DataFrame({"subject": subjects, "nihss": nihss, "lesion": None, "t1w": None})

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from imaging import load_atlas
-from imaging.identity import identity
+from imaging.storage.identity import identity
 from prognosis import LesionSize, RegionLoad, StitchedSliceClassifier
 
 
@@ -67,7 +67,7 @@ def test_equal_values_in_other_objects_are_the_same(name):
 
 def test_other_processes_agree():
     code = (
-        "from imaging.identity import identity\n"
+        "from imaging.storage.identity import identity\n"
         "from prognosis import RegionLoad\n"
         "print(identity([{'a', 'b', 'c'}, RegionLoad(regions=['x']), 1.5]))"
     )
@@ -229,7 +229,7 @@ def test_an_edited_file_that_was_not_loaded_again_is_neither_old_nor_new(tmp_pat
 def test_an_installed_class_counts_by_its_version(monkeypatch):
     import sklearn
 
-    from imaging import code_identity
+    from imaging.storage import code_identity
 
     before = identity(StandardScaler)
     monkeypatch.setattr(sklearn, "__version__", "99")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from prognosis import CohortError, LockBoxError, MatchedGroups, compare, logistic_ladder
-from prognosis.evaluation.statistics import corrected_resampled_ttest
+from prognosis.evaluation.statistics.significance import corrected_resampled_ttest
 
 
 @pytest.fixture

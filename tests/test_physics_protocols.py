@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from imaging.physics import SEQUENCES, Draws, QuantitativeMaps, sample_protocol, simulate
+from imaging.physics import SEQUENCES, QuantitativeMaps, sample_protocol, simulate
 from imaging.physics.simulation import _timing
 from imaging.physics.timing import check_timing, mp2rage_intervals
+from imaging.randomness import Draws
 
 GREY = QuantitativeMaps(*(np.array([v]) for v in (76.8, 0.65, 19.8, 0.78)))
 

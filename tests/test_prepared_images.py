@@ -22,11 +22,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from imaging.bank import ImageBank, Recipe, shared_bank, sharing
 from imaging.errors import ImageError
-from imaging.files import ScratchFolder
+from imaging.grids import Grid
 from imaging.learning.rows import ImageRows
-from imaging.volumes import Grid, read_volume
+from imaging.storage.bank import ImageBank, Recipe, shared_bank, sharing
+from imaging.storage.files import ScratchFolder
+from imaging.volumes import read_volume
 from prognosis import (
     CohortError,
     FusionClassifier,
@@ -113,7 +114,7 @@ def test_measurements_inside_pipelines_are_shared(cohort, reads, n_jobs):
 
 def test_sharing_changes_no_result(cohort, monkeypatch):
     shared = compare(models(), *cohort, cv=3, random_state=0)
-    monkeypatch.setattr("prognosis.estimators.collecting.shared_bank", lambda: None)
+    monkeypatch.setattr("prognosis.views.collecting.shared_bank", lambda: None)
     alone = compare(models(), *cohort, cv=3, random_state=0)
     pd.testing.assert_frame_equal(shared.predictions, alone.predictions)
 
@@ -227,7 +228,7 @@ def test_a_bank_of_one_run_reads_no_file_to_recognise_it_but_sees_a_change(
     for path, old in zip((source, other), cohort[0]["scan"]):
         path.write_bytes(Path(old).read_bytes())
     bank = ImageBank(tmp_path / "bank", brief=True)
-    monkeypatch.setattr("imaging.caching.image_content", None)  # would read it
+    monkeypatch.setattr("imaging.storage.caching.image_content", None)  # would read it
     first = bank.fetch(CUT, source)[1]
     assert bank.fetch(CUT, str(source))[0].path == bank.fetch(CUT, source)[0].path
     times = source.stat()
@@ -399,7 +400,7 @@ def test_features_before_a_network_share_its_table(cohort):
 
 
 def test_a_fit_and_a_prediction_let_go_of_their_images_at_once(cohort, monkeypatch):
-    from prognosis.estimators.collecting import Collector
+    from prognosis.views.collecting import Collector
 
     collect, arrays = Collector.collect, []
 

@@ -18,8 +18,8 @@ from sklearn.pipeline import make_pipeline
 
 from prognosis import compare, linear_ladder, logistic_ladder
 from prognosis.columns import TabularEncoder
-from prognosis.evaluation.drawing import Axis, nice_ticks
-from prognosis.evaluation.report import render_report
+from prognosis.evaluation.reporting.drawing import Axis, nice_ticks
+from prognosis.evaluation.reporting.report import render_report
 
 NUMERIC = ["lesion_ml", "nihss"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -5,10 +5,6 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from imaging.segmentation import normalising
-from imaging.segmentation.normalising import from_zero, standardise
-from imaging.segmentation.recipes import real_chain
-from imaging.segmentation.samples import RealScans
 from imaging.synthesis import (
     Acquisition,
     Blur,
@@ -19,6 +15,10 @@ from imaging.synthesis import (
     SyntheticScans,
 )
 from imaging.synthesis.noise import add_noise
+from imaging.synthesis.recipes import real_chain
+from imaging.voxelwise import scaling
+from imaging.voxelwise.samples import RealScans
+from imaging.voxelwise.scaling import from_zero, standardise
 
 SHAPE = (32, 36, 32)
 
@@ -61,7 +61,7 @@ def test_a_window_that_was_cut_and_moved_gives_the_same(monkeypatch):
     moved, signed = from_zero(scan, ct=True)
     assert signed and moved.min() == 0
     np.testing.assert_array_equal(standardise(moved), standardise(scan, ct=True))
-    monkeypatch.setattr(normalising, "HOUNSFIELD_RANGE", (-50.0, 120.0))
+    monkeypatch.setattr(scaling, "HOUNSFIELD_RANGE", (-50.0, 120.0))
     moved, _ = from_zero(scan, ct=True)
     assert moved.min() == 0 and moved.max() == 170
     np.testing.assert_allclose(standardise(moved), standardise(scan, ct=True), atol=1e-5)
@@ -112,7 +112,7 @@ def test_magnitudes_are_varied_as_ever():
 
 
 def torch_draws(seed):
-    from imaging.physics.draws import Draws
+    from imaging.randomness import Draws
 
     return Draws(seed)
 
@@ -136,9 +136,8 @@ def test_noise_does_not_fold_an_image_with_a_sign():
 
 
 def test_synthetic_scans_are_magnitudes_whatever_rounding_leaves_below_zero():
-    from imaging.segmentation import segmentation_chain
     from imaging.synthesis import synthetic_chain
 
-    for chain in (segmentation_chain(), synthetic_chain(), SyntheticScans(length=1).chain):
+    for chain in (synthetic_chain(spacing_mm=2), synthetic_chain(), SyntheticScans(length=1).chain):
         (step,) = [s for s in chain.steps if isinstance(s, Acquisition)]
         assert step.noise.signed is False

@@ -11,15 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 
+from imaging import ModelFileError
 from imaging.learning.checkpoints import CheckpointError
-from imaging.segmentation import (
-    LesionSegmenter,
-    ModelFileError,
-    TissueSegmenter,
-    segmentation_chain,
-)
-from imaging.segmentation.model_files import WEIGHTS, read_model
-from imaging.synthesis import LabelMapSource
+from imaging.segmentation import LesionSegmenter, TissueSegmenter
+from imaging.synthesis import Keep, LabelMapSource, Target, synthetic_chain
+from imaging.voxelwise.model_files import WEIGHTS, read_model
 
 
 @pytest.fixture
@@ -171,7 +167,13 @@ def test_the_shipped_model_sees_a_planted_lesion_and_less_without_it():
                 most_lesions=1,
                 spacing_mm=2,
             )
-            chain = segmentation_chain(source, spacing_mm=2.0, classes="lesion")
+            chain = synthetic_chain(
+                source,
+                spacing_mm=2.0,
+                patch_size=None,
+                noise_device="cpu",
+                ending=(Target("lesion"), Keep("image", "target")),
+            )
             scene, _ = chain.sample({}, seed)
             if probability:
                 target = scene["target"][0].numpy() > 0

@@ -6,10 +6,10 @@ import pytest
 
 from imaging.errors import ImageError
 from imaging.metrics import dice
-from imaging.segmentation.geometry import prepare, resized
-from imaging.segmentation.normalising import standardise
-from imaging.segmentation.samples import cut_patch
 from imaging.segmentation.targets import resized_labels, upright_target
+from imaging.voxelwise.geometry import prepare, resized
+from imaging.voxelwise.samples import cut_patch
+from imaging.voxelwise.scaling import standardise
 
 
 def _labels(affine, extent_mm=(120, 140, 110)):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from imaging.learning.segmentation_losses import SegmentationLoss
+from imaging.segmentation.losses import SegmentationLoss
 
 
 def sample(n_classes=3, shape=(8, 8, 8), batch=2):

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 from imaging.errors import ImageError
 from imaging.segmentation import LESION_CLASSES, TISSUE_CLASSES, LesionSegmenter, TissueSegmenter
-from imaging.segmentation.inference import apply_windows, mirrored_axes
+from imaging.voxelwise.windows import apply_windows, mirrored_axes
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from imaging.segmentation import LesionSegmenter
-from imaging.segmentation.seen import SeenScans, fingerprint
+from imaging.voxelwise.seen import SeenScans, fingerprint
 
 AFFINE = np.diag([8.0, 8, 8, 1])
 TINY = {
@@ -144,7 +144,7 @@ def test_pictures_are_known_too():
 
 
 def test_a_wrong_card_is_refused(path):
-    from imaging.segmentation import ModelFileError
+    from imaging import ModelFileError
 
     for change in ({"trained_on": "all"}, {"trained_on_others": "yes"}, {"threshold": "half"}):
         with pytest.raises(ModelFileError, match=next(iter(change))):

@@ -9,16 +9,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from imaging.segmentation import (
-    LesionSegmenter,
-    ModelFileError,
-    TissueSegmenter,
-    base,
-    inference,
-    patients,
-)
-from imaging.segmentation.card import STORED, plain_parameters
+from imaging import ModelFileError
+from imaging.segmentation import LesionSegmenter, TissueSegmenter
 from imaging.synthesis import LabelMapSource
+from imaging.voxelwise import estimator, sequences, windows
+from imaging.voxelwise.card import STORED, plain_parameters
 
 UNUSUAL = {
     "architecture": "dynunet-small",
@@ -123,10 +118,12 @@ def test_identity_knows_every_parameter_that_masks_depend_on(segmenter, tmp_path
 
 def test_whatever_predicting_reads_is_stored():
     """Parameters that the code between a scan and its mask takes from a segmenter."""
-    sources = [inspect.getsource(module) for module in (patients, inference)]
+    sources = [inspect.getsource(module) for module in (sequences, windows)]
     kinds = (LesionSegmenter, TissueSegmenter)
     sources += [inspect.getsource(kind._decide) for kind in kinds]
-    sources += [inspect.getsource(getattr(base.BaseSegmenter, n)) for n in ("_through", "_one")]
+    sources += [
+        inspect.getsource(getattr(estimator.BaseSegmenter, n)) for n in ("_through", "_one")
+    ]
     text = "\n".join(sources)
     names = set(LesionSegmenter().get_params(deep=False))
     read = {n for n in names if f"segmenter.{n}" in text or f"self.{n}" in text}

@@ -8,10 +8,9 @@ import torch
 from imaging.learning.checkpoints import CheckpointError
 from imaging.learning.engine import TrainingError
 from imaging.segmentation import LESION_CLASSES, TISSUE_CLASSES, LesionSegmenter, TissueSegmenter
-from imaging.segmentation.recipes import TakePlane, segmentation_chain
-from imaging.segmentation.samples import PatchStream, RealScans, SyntheticHeads
-from imaging.segmentation.training import FixedScans
-from imaging.synthesis import LabelMapSource
+from imaging.synthesis import Keep, LabelMapSource, TakePlane, Target, synthetic_chain
+from imaging.voxelwise.samples import PatchStream, RealScans, SyntheticHeads
+from imaging.voxelwise.training import FixedScans
 
 TINY = {
     "channels": (4, 8, 8),
@@ -119,7 +118,15 @@ def test_checkpoints_of_real_scans_know_how_these_are_varied(tmp_path):
 
 
 def test_samples_depend_on_seed_epoch_and_place_only(source):
-    heads = SyntheticHeads(segmentation_chain(source, field_of_view=20))
+    heads = SyntheticHeads(
+        synthetic_chain(
+            source,
+            spacing_mm=1.0,
+            patch_size=20,
+            noise_device="cpu",
+            ending=(Target(), Keep("image", "target")),
+        )
+    )
     make = {"length": 4, "batch_size": 2, "patch_size": (16, 16, 16), "lesion_class": 5}
     stream, other = (PatchStream([(heads, 1.0)], **make, seed=5) for _ in range(2))
     together = stream.take(torch.tensor([0, 3]))

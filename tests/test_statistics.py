@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from prognosis.evaluation.calibration import (
+from prognosis.evaluation.statistics.calibration import (
     calibration_bins,
     calibration_line,
     expected_calibration_error,
 )
-from prognosis.evaluation.intervals import (
+from prognosis.evaluation.statistics.intervals import (
     balanced_accuracy_interval,
     bootstrap_interval,
     correlation_interval,
     wilson_interval,
 )
-from prognosis.evaluation.statistics import (
+from prognosis.evaluation.statistics.significance import (
     adjust_p_values,
     auc,
     auc_interval,

@@ -11,8 +11,8 @@ import torch
 from sklearn.base import clone
 
 from imaging.segmentation import LesionSegmenter
+from imaging.storage.memory import RecentlyUsed
 from imaging.synthesis import LabelMapSource, sources
-from imaging.synthesis.memory import RecentlyUsed
 
 
 @pytest.fixture

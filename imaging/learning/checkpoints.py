@@ -13,7 +13,7 @@ import torch
 from skorch.callbacks import Callback
 from skorch.history import History
 
-from ..files import replacing
+from ..storage.files import replacing
 
 __all__ = ["Checkpoint", "CheckpointError", "read_checkpoint"]
 

@@ -1,4 +1,3 @@
-from .draws import Draws, as_draws, sample_seed
 from .errors import TimingError, UnitError, UnitWarning
 from .gradient_echo import gre, spgr
 from .magnetisation_prepared import mp2rage, mp2rage_readouts, mprage

@@ -3,7 +3,7 @@
 A protocol is a dictionary, so that `simulate(maps, protocol)` and `json.dump` both take it.
 """
 
-from .draws import as_draws
+from ..randomness import as_draws
 from .ranges import RANGES
 from .simulation import SEQUENCES
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ImageError
-from ..volumes import read_mask, read_volume, same_grid, to_grid
-from .geometry import prepare, resized
+from ..grids import same_grid
+from ..volumes import read_mask, read_volume, to_grid
+from ..voxelwise.geometry import prepare, resized
 
 __all__ = ["RealData", "resized_labels", "training_pairs", "upright_target"]
 

@@ -7,7 +7,9 @@ from .lesions import PasteLesions
 from .mixture import IntensityMixture
 from .noise import RicianNoise
 from .occlusion import CoarseDropout, SkullStrip
-from .scans import SyntheticScans, Target, synthetic_chain
+from .planes import TakePlane
+from .recipes import real_chain, synthetic_chain
+from .scans import SyntheticScans, Target
 from .sources import LabelMapSource
 from .steps import Chain, Keep, OneOf, Step
 from .tissue_maps import RandomSequence, TissueMaps

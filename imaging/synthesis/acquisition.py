@@ -7,7 +7,7 @@ blurred and sampled coarsely, noise comes with the sample, and the voxels are in
 from numbers import Real
 from typing import ClassVar
 
-from .constraints import CHANCE, NOT_NEGATIVE, Interval, check_parameters
+from ..parameters import CHANCE, NOT_NEGATIVE, Interval, check_parameters
 from .noise import RicianNoise, add_noise, draw_noise
 from .separable import along_axes, chain, downsampling, gaussian, truncation, upsampling
 from .steps import Step

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from .constraints import (
+from ..parameters import (
     CHANCE,
     COUNT,
     NOT_NEGATIVE,

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from ..physics.draws import Draws
+from ..randomness import Draws
 from .separable import along_axes, spline_basis
 
 __all__ = ["smooth_field", "texture", "white_noise"]

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from ..physics.draws import Draws
+from ..randomness import Draws
 from .separable import along_axes, cubic_weights, spline_basis, spline_weights
 from .slabs import plain
 

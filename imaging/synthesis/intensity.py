@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
+from ..parameters import CHANCE, NOT_NEGATIVE, Interval, Ordered, check_parameters
 from ..physics.arrays import namespace
-from .constraints import CHANCE, NOT_NEGATIVE, Interval, Ordered, check_parameters
 from .fields import smooth_field
 from .slabs import voxelwise
 from .steps import Step

@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import ImageError
+from ..grids import open_image
 from ..physics.tissues import TISSUES
-from ..volumes import open_image
 
 __all__ = ["FREESURFER_TISSUES", "read_label_map", "template_label_map"]
 

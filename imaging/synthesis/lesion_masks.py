@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..physics.draws import Draws
+from ..randomness import Draws
 from ..volumes import read_mask
 from .fields import smooth_field
 

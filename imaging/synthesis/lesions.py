@@ -9,9 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from ..physics.draws import sample_seed
-from ..physics.tissues import LESION_STATISTICS
-from .constraints import (
+from ..parameters import (
     CHANCE,
     NOT_NEGATIVE,
     Each,
@@ -20,6 +18,8 @@ from .constraints import (
     StrOptions,
     check_parameters,
 )
+from ..physics.tissues import LESION_STATISTICS
+from ..randomness import sample_seed
 from .fields import texture
 from .lesion_shapes import box_around, fade_field, grown_weight, soft_weight
 from .slabs import plain

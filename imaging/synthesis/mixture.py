@@ -6,7 +6,7 @@ A network trained on such images cannot rely on any contrast and must look at sh
 from numbers import Integral, Real
 from typing import ClassVar
 
-from .constraints import COUNT, NOT_NEGATIVE, Each, Interval, Ordered, check_parameters
+from ..parameters import COUNT, NOT_NEGATIVE, Each, Interval, Ordered, check_parameters
 from .fields import texture
 from .slabs import plain
 from .steps import Step, device_of

@@ -5,8 +5,8 @@ It is drawn as a field of numbers from a seed, so a history repeats it.
 
 from typing import ClassVar
 
-from ..physics.draws import sample_seed
-from .constraints import COUNT, NOT_NEGATIVE, check_parameters
+from ..parameters import COUNT, NOT_NEGATIVE, check_parameters
+from ..randomness import sample_seed
 from .fields import smooth_field, white_noise
 from .slabs import voxelwise
 from .steps import Step, device_of

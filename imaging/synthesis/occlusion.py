@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from .constraints import POSITIVE, Each, Interval, Ordered, check_parameters
+from ..parameters import POSITIVE, Each, Interval, Ordered, check_parameters
 from .slabs import plain
 from .steps import Step
 

@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from ..parameters import CHANCE, COUNT, Each, Interval, StrOptions, check_parameters
 from ..physics.tissues import TISSUES
-from .constraints import CHANCE, COUNT, Each, Interval, StrOptions, check_parameters
+from ..storage.memory import RecentlyUsed
 from .label_maps import FREESURFER_TISSUES, read_label_map, template_label_map
 from .lesion_masks import blob_mask, fit_mask, read_lesion
 from .lesions import LARGEST_NUMBER
-from .memory import RecentlyUsed
 from .steps import Step
 
 __all__ = ["KEPT_BYTES", "LabelMapSource"]

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from ..physics.draws import Draws, as_draws, sample_seed
-from .constraints import CHANCE, Each, check_parameters
+from ..parameters import CHANCE, Each, check_parameters
+from ..randomness import Draws, as_draws, sample_seed
 
 __all__ = ["Chain", "Keep", "OneOf", "Step", "device_of"]
 

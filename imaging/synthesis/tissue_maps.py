@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import torch
 
+from ..parameters import NOT_NEGATIVE, Each, StrOptions, check_parameters
 from ..physics.maps import QuantitativeMaps
 from ..physics.protocols import Protocol, sample_protocol
 from ..physics.ranges import RANGES
 from ..physics.simulation import SEQUENCES, simulate
 from ..physics.tissues import TISSUE_STATISTICS, TISSUES
-from .constraints import NOT_NEGATIVE, Each, StrOptions, check_parameters
 from .fields import texture
 from .slabs import over_slabs, plain, whole
 from .steps import Step, device_of

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from imaging.errors import ImageError
-from imaging.volumes import PICTURE_SUFFIXES, open_image, read_picture
+from imaging.grids import open_image
+from imaging.volumes import PICTURE_SUFFIXES, read_picture
 
 from ..errors import CohortError
 

@@ -7,8 +7,8 @@ its name or its time.
 import json
 from pathlib import Path
 
-from imaging.contents import combined, file_content
-from imaging.files import replacing
+from imaging.storage.contents import combined, file_content
+from imaging.storage.files import replacing
 
 __all__ = ["read_record", "write_record"]
 

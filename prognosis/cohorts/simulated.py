@@ -15,7 +15,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.special import expit, ndtr
 
-from imaging.contents import file_content
+from imaging.storage.contents import file_content
 from imaging.volumes import write_image
 
 from ..errors import CohortError
@@ -55,7 +55,7 @@ def make_stroke_cohort(
     n_patients=300,
     *,
     imaging_effect=1.0,
-    resolution_mm=4.0,
+    spacing_mm=4.0,
     folder=None,
     n_jobs=None,
     random_state=None,
@@ -70,7 +70,7 @@ def make_stroke_cohort(
         How much damage to the planted regions counts for the outcome. With 0 the image carries
         nothing beyond lesion size; class balance and best possible accuracy stay comparable,
         because the other effects grow.
-    resolution_mm : float, default=4.0
+    spacing_mm : float, default=4.0
         Edge of the cubic voxels, 1 to 8 mm.
     folder : str, os.PathLike or None, default=None
         None: the image columns hold nibabel images. Otherwise the images are written as NIfTI
@@ -115,7 +115,7 @@ def make_stroke_cohort(
 
     Examples
     --------
-    >>> X, y = make_stroke_cohort(3, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(3, spacing_mm=8, random_state=0)
     >>> X.columns.tolist()
     ['t1w', 'lesion', 'severity', 'recovery_years', 'age']
     >>> X["t1w"].iloc[0].shape, X.attrs["cohort"]["simulated"]
@@ -123,21 +123,21 @@ def make_stroke_cohort(
     """
     _check_range("n_patients", n_patients, 1, 1_000_000)
     _check_range("imaging_effect", imaging_effect, 0, 100)
-    _check_range("resolution_mm", resolution_mm, 1, 8)
+    _check_range("spacing_mm", spacing_mm, 1, 8)
     seed = _seed(random_state)
-    resolution_mm = float(resolution_mm)
+    spacing_mm = float(spacing_mm)
     if folder is None:
-        simulate, arguments = simulate_head, (resolution_mm,)
+        simulate, arguments = simulate_head, (spacing_mm,)
     else:
-        name = f"simulated-v{FORMAT}-{resolution_mm:g}mm-seed{seed}"
+        name = f"simulated-v{FORMAT}-{spacing_mm:g}mm-seed{seed}"
         target = Path(folder).expanduser() / name
         target.mkdir(parents=True, exist_ok=True)
-        simulate, arguments = _stored_patient, (resolution_mm, target.absolute())
+        simulate, arguments = _stored_patient, (spacing_mm, target.absolute())
     patients = Parallel(n_jobs=n_jobs)(
         delayed(simulate)(*arguments, seed, number) for number in range(n_patients)
     )
     if folder is None:
-        affine = patient_affine(resolution_mm)
+        affine = patient_affine(spacing_mm)
         for one in patients:
             one.update({name: nib.Nifti1Image(one[name], affine) for name in _SUFFIXES})
     index = pd.Index([f"sub-{number:04d}" for number in range(1, n_patients + 1)], name="patient")
@@ -178,7 +178,7 @@ def make_stroke_cohort(
         "image_columns": ["t1w", "lesion"],
         "target": "aphasia",
         "imaging_effect": float(imaging_effect),
-        "resolution_mm": resolution_mm,
+        "spacing_mm": spacing_mm,
         "planted_regions": list(PLANTED_REGIONS),
         "best_accuracy": float(np.maximum(known, 1 - known).mean()),
         "outcome_model": _outcome_model(imaging_effect),
@@ -187,7 +187,7 @@ def make_stroke_cohort(
     return X, y
 
 
-def _stored_patient(resolution_mm, folder, seed, number):
+def _stored_patient(spacing_mm, folder, seed, number):
     """A patient's images as files: read when they are as they were made, else simulated."""
     stem = folder / f"sub-{number + 1:04d}"
     paths = {name: f"{stem}_{suffix}.nii.gz" for name, suffix in _SUFFIXES.items()}
@@ -195,9 +195,9 @@ def _stored_patient(resolution_mm, folder, seed, number):
     kept = read_record(record, files, _simulation_code())
     if kept is not None:
         return {**kept, **paths}
-    patient = simulate_head(resolution_mm, seed, number)
+    patient = simulate_head(spacing_mm, seed, number)
     for name, path in paths.items():
-        write_image(nib.Nifti1Image(patient.pop(name), patient_affine(resolution_mm)), path)
+        write_image(nib.Nifti1Image(patient.pop(name), patient_affine(spacing_mm)), path)
     write_record(record, files, _simulation_code(), patient)
     return {**patient, **paths}
 

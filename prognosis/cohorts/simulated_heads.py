@@ -53,7 +53,7 @@ BEYOND_TERRITORY_MM = 60.0
 SCANNER_GAINS = (420.0, 900.0, 1600.0)
 
 
-def simulate_head(resolution_mm, seed, number):
+def simulate_head(spacing_mm, seed, number):
     """Images of one patient and what was done to the brain.
 
     Returns
@@ -62,7 +62,7 @@ def simulate_head(resolution_mm, seed, number):
         ``t1w`` and ``lesion`` (arrays of shape (x, y, z)), ``volume_ml`` and ``damage``: the mean
         fraction lesioned of the planted regions, in the patient's own anatomy.
     """
-    anatomy = _anatomy(resolution_mm)
+    anatomy = _anatomy(spacing_mm)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0)))
     at = _deformation(anatomy, rng)
     tissue = map_coordinates(anatomy.tissue, at, order=1, output=np.float32)
@@ -176,9 +176,9 @@ def _bases(shape, voxel_mm, width_mm):
     return bases
 
 
-def patient_affine(resolution_mm):
+def patient_affine(spacing_mm):
     """Affine of every simulated image at this resolution, shape (4, 4)."""
-    return _anatomy(resolution_mm).affine
+    return _anatomy(spacing_mm).affine
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class _Anatomy:
 
 
 @functools.lru_cache(maxsize=2)
-def _anatomy(resolution_mm):
+def _anatomy(spacing_mm):
     from nilearn.datasets import (
         load_mni152_gm_template,
         load_mni152_template,
@@ -209,9 +209,9 @@ def _anatomy(resolution_mm):
     )
 
     template = load_mni152_template(resolution=1)
-    step = max(1, int(resolution_mm // 2))
+    step = max(1, int(spacing_mm // 2))
     # The blur of a voxel of this size, as full width at half maximum, before sampling.
-    sigma = resolution_mm / 2.355
+    sigma = spacing_mm / 2.355
 
     def coarse(data):
         return gaussian_filter(data, sigma)[::step, ::step, ::step]
@@ -226,8 +226,8 @@ def _anatomy(resolution_mm):
     brain = np.argwhere(t1 > 0)
     low = nib.affines.apply_affine(template.affine, brain.min(0)) - 4
     high = nib.affines.apply_affine(template.affine, brain.max(0)) + 4
-    shape = tuple(int(n) for n in np.ceil((high - low) / resolution_mm))
-    affine = np.diag([resolution_mm] * 3 + [1.0])
+    shape = tuple(int(n) for n in np.ceil((high - low) / spacing_mm))
+    affine = np.diag([spacing_mm] * 3 + [1.0])
     affine[:3, 3] = low
 
     tissue = coarse(grey + white)

@@ -18,9 +18,9 @@ import pandas as pd
 import platformdirs
 from joblib import Parallel, delayed
 
-from imaging.contents import file_content
 from imaging.errors import ImageError
-from imaging.files import making_folder, replacing
+from imaging.storage.contents import file_content
+from imaging.storage.files import making_folder, replacing
 
 from ..errors import CohortError, DownloadError
 from .records import read_record, write_record

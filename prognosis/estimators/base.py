@@ -25,11 +25,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from imaging.refitting import refitting
+from imaging.learning.refitting import refitting
 
 from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
-from ..evaluation.grouping import check_groups
+from ..grouping import check_groups
 from .outputs import kept_output
 from .training import as_tensors, train_one
 

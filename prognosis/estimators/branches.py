@@ -12,15 +12,15 @@ from typing import ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from imaging.grids import Grid
 from imaging.nets import ARCHITECTURES
 from imaging.symbols import symbol_cells
-from imaging.volumes import Grid
 
 from ..cells import listing
 from ..errors import CohortError
 from ..symbols import SymbolScaler
+from ..views.collecting import Collector, Strip, bank_of
 from .base import ImageEstimator
-from .collecting import Collector, Strip, bank_of
 
 __all__ = ["CanvasBranch", "ImageBranch", "open_grid"]
 

@@ -104,7 +104,7 @@ class FusionClassifier(_Fusion, ImageClassifier):
     Examples
     --------
     >>> from prognosis import FusionClassifier, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = FusionClassifier(
     ...     "lesion", ["severity", "age"], fusion="daft", mosaic_size=64, allow_empty=True, epochs=2
     ... )
@@ -148,7 +148,7 @@ class FusionRegressor(_Fusion, ImageRegressor):
     Examples
     --------
     >>> from prognosis import FusionRegressor, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = FusionRegressor("t1w", ["severity"], branch="volume", spacing_mm=8, epochs=2)
     >>> cnn.fit(X, X["age"]).predict(X).shape
     (20,)

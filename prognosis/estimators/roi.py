@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import joblib
 
-from imaging.bank import Recipe
+from imaging.grids import Grid
 from imaging.intensity import rescale_intensity
 from imaging.roi_mosaics import RoiMosaic
-from imaging.volumes import Grid, read_stored, read_volume, to_grid
+from imaging.storage.bank import Recipe
+from imaging.volumes import read_stored, read_volume, to_grid
 
 from .base import ImageClassifier, ImageRegressor
 from .branches import CanvasBranch, open_grid
@@ -85,7 +86,7 @@ class RoiSymbolClassifier(ImageClassifier, RoiSymbols):
     Examples
     --------
     >>> from prognosis import RoiSymbolClassifier, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = RoiSymbolClassifier(
     ...     "t1w", regions=3, symbols=["severity", "age"], mosaic_size=64, epochs=2
     ... )
@@ -129,7 +130,7 @@ class RoiSymbolRegressor(ImageRegressor, RoiSymbols):
     Examples
     --------
     >>> from prognosis import RoiSymbolRegressor, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = RoiSymbolRegressor("t1w", regions=3, symbols={"severity": "grey"}, epochs=2)
     >>> cnn.fit(X, X["age"]).predict(X).shape
     (20,)

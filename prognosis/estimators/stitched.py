@@ -10,18 +10,11 @@ from typing import ClassVar
 import joblib
 from sklearn.utils._param_validation import Interval
 
-from imaging.bank import Recipe
+from imaging.grids import Grid, open_image
 from imaging.intensity import rescale_intensity
 from imaging.mosaics import SliceMosaic, resize_picture
-from imaging.volumes import (
-    Grid,
-    is_picture,
-    is_raster,
-    open_image,
-    read_picture,
-    read_volume,
-    to_grid,
-)
+from imaging.storage.bank import Recipe
+from imaging.volumes import is_picture, is_raster, read_picture, read_volume, to_grid
 
 from .base import ImageClassifier, ImageRegressor
 from .branches import CanvasBranch, open_grid
@@ -106,7 +99,7 @@ class StitchedSliceClassifier(ImageClassifier, StitchedSlices):
     Examples
     --------
     >>> from prognosis import StitchedSliceClassifier, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = StitchedSliceClassifier("t1w", mosaic_size=64, epochs=2, random_state=0)
     >>> cnn.fit(X, y).predict_proba(X).shape
     (20, 2)
@@ -147,7 +140,7 @@ class StitchedSliceRegressor(ImageRegressor, StitchedSlices):
     Examples
     --------
     >>> from prognosis import StitchedSliceRegressor, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = StitchedSliceRegressor("t1w", mosaic_size=64, epochs=2, random_state=0)
     >>> cnn.fit(X, X["age"]).predict(X).shape
     (20,)

@@ -11,10 +11,11 @@ import joblib
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from imaging.bank import Recipe
+from imaging.grids import Grid
 from imaging.intensity import rescale_intensity
-from imaging.shrinking import shrink_volume
-from imaging.volumes import Grid, read_volume, to_grid
+from imaging.resizing import shrink_volume
+from imaging.storage.bank import Recipe
+from imaging.volumes import read_volume, to_grid
 
 from .base import ImageClassifier, ImageRegressor
 from .branches import ImageBranch, open_grid
@@ -78,7 +79,7 @@ class VolumeClassifier(ImageClassifier, Volumes):
     Examples
     --------
     >>> from prognosis import VolumeClassifier, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = VolumeClassifier(["t1w", "lesion"], spacing_mm=8, allow_empty=True, epochs=2)
     >>> cnn.fit(X, y).predict_proba(X).shape, cnn.image_shape_[0]
     ((20, 2), 2)
@@ -113,7 +114,7 @@ class VolumeRegressor(ImageRegressor, Volumes):
     Examples
     --------
     >>> from prognosis import VolumeRegressor, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(20, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = VolumeRegressor("t1w", spacing_mm=8, epochs=2)
     >>> cnn.fit(X, X["age"]).predict(X).shape
     (20,)

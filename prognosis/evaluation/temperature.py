@@ -20,8 +20,8 @@ from sklearn.utils.validation import (
 )
 
 from ..columns import check_outcome_index
-from .grouping import find_groups, fit_held
-from .splits import inner_folds
+from ..grouping import find_groups, fit_held
+from ..splits import inner_folds
 
 __all__ = ["TemperatureScaled"]
 

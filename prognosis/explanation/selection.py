@@ -15,12 +15,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 from ..columns import check_cohort, check_outcome_index
 from ..estimators.roi import RoiSymbols
-from ..evaluation.grouping import find_groups, fit_held
-from ..evaluation.splits import inner_folds
-from .contrasts import NoContrastError
-from .counterfactual import counterfactuals
-from .counterfactual_tables import region_importance
-from .saliency import explain
+from ..grouping import find_groups, fit_held
+from ..splits import inner_folds
+from .attribution.explaining import explain
+from .counterfactuals.contrasts import NoContrastError
+from .counterfactuals.counterfactual import counterfactuals
+from .counterfactuals.tables import region_importance
 
 __all__ = ["RegionSelector"]
 
@@ -78,7 +78,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
     Examples
     --------
     >>> from prognosis import RegionSelector, RoiSymbolClassifier, make_stroke_cohort
-    >>> X, y = make_stroke_cohort(24, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(24, spacing_mm=8, random_state=0)
     >>> cnn = RoiSymbolClassifier(
     ...     "t1w", regions=3, mosaic_size=32, epochs=4, learning_rate=3e-3, random_state=0
     ... )

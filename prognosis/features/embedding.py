@@ -19,8 +19,8 @@ from sklearn.utils.validation import (
 
 from ..columns import check_cohort, check_outcome_index, declared_table
 from ..errors import CohortError
-from ..evaluation.grouping import find_groups, fit_held
-from ..evaluation.splits import make_splits
+from ..grouping import find_groups, fit_held
+from ..splits import make_splits
 
 __all__ = ["ImageEmbedding"]
 
@@ -76,7 +76,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     >>> from sklearn.pipeline import make_pipeline
     >>> from prognosis import ImageEmbedding, StitchedSliceClassifier, TabularEncoder
     >>> from prognosis import make_stroke_cohort
-    >>> X, y = make_stroke_cohort(30, resolution_mm=8, random_state=0)
+    >>> X, y = make_stroke_cohort(30, spacing_mm=8, random_state=0)
     >>> cnn = StitchedSliceClassifier("t1w", mosaic_size=64, epochs=2, random_state=0)
     >>> embedding = ImageEmbedding(cnn, cv=2, n_components=2, random_state=0)
     >>> columns = ["severity", "cnn_output", "cnn_1", "cnn_2"]

@@ -9,7 +9,7 @@ import os
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from imaging.caching import Identified
+from imaging.storage.caching import Identified
 from imaging.volumes import mask_volume_ml, read_mask
 
 from ..errors import CohortError
@@ -101,7 +101,7 @@ def _fitted_segmenter(segmenter):
         return None
     if isinstance(segmenter, (str, os.PathLike)):
         from imaging.segmentation import LesionSegmenter
-        from imaging.segmentation.model_files import model_path
+        from imaging.voxelwise.model_files import model_path
 
         return LesionSegmenter.load(model_path(segmenter))
     segmenter = getattr(segmenter, "estimator", segmenter)  # of a FrozenEstimator

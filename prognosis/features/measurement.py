@@ -9,8 +9,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imaging.bank import shared_bank
-from imaging.caching import as_memory, cached_call
+from imaging.storage.bank import shared_bank
+from imaging.storage.caching import as_memory, cached_call
 
 from ..columns import TakesTables, check_cohort, map_images
 from ..errors import CohortError

@@ -4,7 +4,7 @@ Together with lesion size this is what conventional, lesion-based prognosis know
 """
 
 from imaging.atlases import load_atlas, region_load
-from imaging.caching import Identified
+from imaging.storage.caching import Identified
 
 from .measurement import ImageMeasurement
 

@@ -1,0 +1,119 @@
+"""Where voxels lie, and images opened without reading them: what all rooms above agree on."""
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from .errors import ImageError
+
+__all__ = ["Grid", "first_line", "open_image", "same_grid"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: shape and affine, without the voxels. Small, hashable, picklable.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rows : tuple of tuple of float, default=None
+        The affine; None for a picture, which lies nowhere.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> print(Grid.of(nib.Nifti1Image(np.zeros((4, 5, 6)), np.diag([2, 2, 2, 1]))))
+    a grid of 4 x 5 x 6 voxels of 2 x 2 x 2 mm from (0, 0, 0)
+    """
+
+    shape: tuple
+    rows: tuple | None = None
+
+    @classmethod
+    def of(cls, image):
+        """The grid of an image, or of the path of one."""
+        image = open_image(image)
+        return cls(image.shape[:3], tuple(map(tuple, np.asarray(image.affine).tolist())))
+
+    @property
+    def affine(self):
+        """The affine, shape (4, 4); None for a picture."""
+        return None if self.rows is None else np.array(self.rows)
+
+    def image(self):
+        """An image of zeros on this grid, which takes no memory for them."""
+        return nib.Nifti1Image(np.broadcast_to(np.uint8(0), self.shape), self.affine)
+
+    def matches(self, other):
+        """Whether another grid is the same, to within rounding of its header."""
+        if self.rows is None or other.rows is None:
+            return self == other
+        return same_grid(self, other)
+
+    def __str__(self):
+        if self.rows is None:
+            return f"a picture of {self.shape[0]} x {self.shape[1]} pixels"
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
+        voxels, size = (" x ".join(f"{n:.4g}" for n in row) for row in (self.shape, spacing))
+        origin = ", ".join(f"{n:.4g}" for n in self.affine[:3, 3])
+        return f"a grid of {voxels} voxels of {size} mm from ({origin})"
+
+
+def open_image(source):
+    """Open an image without reading its voxels.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or nibabel spatial image
+
+    Returns
+    -------
+    nibabel spatial image
+        `source` itself when it is an image already.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, it is not an image, or `source` is something else.
+    """
+    if isinstance(source, nib.spatialimages.SpatialImage):
+        return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(
+            f"found {source!r} ({type(source).__name__}) where an image was expected; give "
+            "the path of a NIfTI file or a nibabel image"
+        )
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
+    try:
+        return nib.load(path)
+    except (nib.filebasedimages.ImageFileError, EOFError, OSError, zlib.error) as error:
+        raise ImageError(
+            f"{str(path)!r} cannot be read as an image ({first_line(error)}); "
+            "convert it to NIfTI or copy it again"
+        ) from error
+
+
+def same_grid(image, other, *, tolerance_mm=0.05):
+    """Whether two images have the same shape and voxel positions within `tolerance_mm`."""
+    if image.shape[:3] != other.shape[:3]:
+        return False
+    gap = np.abs((image.affine - other.affine) @ _corners(image.shape[:3])).max()
+    return bool(gap <= tolerance_mm)
+
+
+def _corners(shape):
+    """Homogeneous voxel coordinates, shape (4, 8), of the corners of a grid."""
+    corners = np.stack(np.meshgrid(*[[0, n - 1] for n in shape], indexing="ij"), -1).reshape(-1, 3)
+    return np.c_[corners, np.ones(8)].T
+
+
+def first_line(error):
+    """What an error says, in one line."""
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

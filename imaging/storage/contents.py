@@ -1,0 +1,259 @@
+"""What files hold, as short hashes: of images with all their parts, and of a package's code.
+
+A file is hashed once per process and state; size and time alone are never believed.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import re
+import time
+from pathlib import Path
+
+from ..errors import ImageError
+
+__all__ = [
+    "code_version",
+    "combined",
+    "file_content",
+    "image_content",
+    "image_state",
+    "label_tables",
+    "named_content",
+    "new_hash",
+]
+
+_SETTLED_S = 2.0  # clocks of file systems tick: within one tick a file can change twice
+_PARTS = ((".hdr", ".img", ".mat"), (".par", ".rec"), (".head", ".brik"))
+_COMPRESSED = (".gz", ".bz2", ".zst")
+_TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
+_known = {}  # path: (state, hash)
+
+
+def combined(*parts):
+    """Hash several parts together, so that none can run into the next.
+
+    Parameters
+    ----------
+    *parts : str, bytes or ndarray of uint8
+
+    Returns
+    -------
+    bytes of length 32
+
+    Examples
+    --------
+    >>> combined("ab", "c") == combined("a", "bc")
+    False
+    """
+    whole = new_hash()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "little"))
+        whole.update(data)
+    return whole.digest()
+
+
+def file_content(path):
+    """Hash of a file's bytes.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        ``~`` is the home folder.
+
+    Returns
+    -------
+    str
+        Hexadecimal, 64 digits.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a").write_text("same"), (folder / "b").write_text("same")
+    >>> file_content(folder / "a") == file_content(folder / "b")
+    True
+    """
+    path = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    known = _known.get(path)
+    if known is not None and known[0] == _state(os.stat(path)):
+        return known[1]
+    with open(path, "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        content = hashlib.file_digest(file, new_hash).hexdigest()
+        after = os.fstat(file.fileno())
+    # Windows keeps no time of the last change that programs cannot set: there nothing is believed.
+    settled = os.name != "nt" and time.time() - after.st_ctime > _SETTLED_S
+    if settled and _state(before) == _state(after):
+        _known[path] = (_state(after), content)
+    else:
+        _known.pop(path, None)
+    return content
+
+
+def image_content(path):
+    """Hashes of an image file and of the other halves of its format (.img with .hdr and .mat).
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    tuple of str
+        Ending and hash of each file, in the order of their endings but the named one first. The
+        folder and the name do not matter.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, or it cannot be read.
+    """
+    file = os.path.expanduser(os.fspath(path))
+    try:
+        return _contents(_parts(file))
+    except OSError as error:
+        if not os.path.isfile(file):
+            reason = f"no file at {str(path)!r}; correct the path or drop the row"
+        else:
+            reason = (
+                f"{str(path)!r} cannot be read ({error.strerror}); mend its permissions or drop "
+                "the row"
+            )
+        raise ImageError(reason) from error
+
+
+def image_state(path):
+    """What tells an image file from others, and from itself when it changes, without reading it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    tuple or None
+        Place, size and times of the file and of the other halves of its format. None on Windows,
+        where programs can set all times.
+    """
+    if os.name == "nt":
+        return None
+    try:
+        return tuple(_state(os.stat(file)) for file in _parts(os.path.expanduser(os.fspath(path))))
+    except OSError:
+        return None
+
+
+def named_content(path):
+    """Hashes of a file that a parameter names: an image's other halves and label tables, too.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    tuple of str or None
+        None if it names no file that can be read.
+    """
+    file = os.path.expanduser(os.fspath(path))
+    if not os.path.isfile(file):
+        return None
+    tables = label_tables(Path(os.path.realpath(file) if os.path.islink(file) else file))
+    tables = [table for table in map(os.fspath, tables) if os.path.isfile(table) and table != file]
+    try:
+        return _contents([*_parts(file), *tables])
+    except OSError:
+        return None
+
+
+def label_tables(path):
+    """Where the label table of an atlas may be: beside it, under the same name.
+
+    Examples
+    --------
+    >>> [path.name for path in label_tables(Path("aal.nii.gz"))]
+    ['aal.txt', 'aal.csv', 'aal.tsv']
+    """
+    stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
+    return [path.with_name(stem + suffix) for suffix in _TABLE_SUFFIXES]
+
+
+@functools.cache
+def code_version(*packages):
+    """Hash of everything that packages hold: sources, templates, weights. Once per process.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of top-level packages. None is imported, and one that is not installed is passed over.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    whole = new_hash()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            files = [
+                file
+                for file in Path(folder).rglob("*")
+                if file.is_file()
+                and not any(
+                    part.startswith(".") or part == "__pycache__"
+                    for part in file.relative_to(folder).parts
+                )
+            ]
+            for file in sorted(files):
+                name = file.relative_to(folder).as_posix()
+                whole.update(f"{package}/{name} {file_content(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def new_hash():
+    """The hash that all keys and checksums of this package are made with, still empty."""
+    return hashlib.blake2b(digest_size=32)
+
+
+def _state(status):
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def _parts(file):
+    """The file itself, then the other halves of its format, in the order of their endings."""
+    stem, ending = os.path.splitext(file)
+    if ending.lower() in _COMPRESSED:
+        stem, ending = os.path.splitext(stem)
+    for group in _PARTS:
+        if ending.lower() in group:
+            names = [
+                stem + case(other) + compressed
+                for other in group
+                for case in (str.lower, str.upper)
+                for compressed in ("", *_COMPRESSED)
+            ]
+            found = [file, *(name for name in names if os.path.isfile(name))]
+            # Each once, where the file system takes .HDR for .hdr.
+            distinct = {os.stat(name).st_ino: name for name in reversed(found)}
+            return [file, *sorted(name for name in distinct.values() if name != file)]
+    return [file]
+
+
+def _contents(files):
+    """Ending and hash of each: the format is chosen by the ending."""
+    return tuple(text for file in files for text in (_ending(file), file_content(file)))
+
+
+def _ending(file):
+    stem, ending = os.path.splitext(file.lower())
+    return os.path.splitext(stem)[1] + ending if ending in _COMPRESSED else ending

@@ -1,0 +1,1 @@
+"""Networks from voxels to voxels: their training, windows, geometry, files and cards."""

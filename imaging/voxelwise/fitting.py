@@ -1,0 +1,234 @@
+"""How a segmenter is fitted: which data it sees, which network it trains, what it is checked on."""
+
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+
+from ..learning.checkpoints import CheckpointError, read_checkpoint
+from ..nets.segmenters import build_segmenter
+from ..randomness import sample_seed
+from ..segmentation.losses import SegmentationLoss
+from ..segmentation.targets import RealData
+from ..synthesis.recipes import real_chain, synthetic_chain
+from ..synthesis.scans import Target
+from ..synthesis.steps import Keep, Step
+from .model_files import fingerprints, trained_weights
+from .samples import PatchStream, RealScans, SyntheticHeads
+from .seen import SeenScans
+from .training import FixedScans, train_patches, window_for
+
+__all__ = ["fit_network", "network_of_checkpoint", "patch_lengths"]
+
+# So that validation draws from other numbers than training does.
+_VALIDATION = 2**40
+
+
+class _Loss:
+    """The loss of a network under training, which knows how far the training is."""
+
+    def __init__(self, segmenter, n_classes, stream):
+        self.parts = SegmentationLoss(
+            n_classes,
+            lesion_weight=segmenter.lesion_weight,
+            tversky=segmenter.tversky,
+            warm_start_steps=segmenter.warm_start_steps,
+        )
+        self.stream = stream
+
+    def __call__(self, logits, target):
+        return self.parts(logits, target, step=self.stream.step)
+
+
+def patch_lengths(segmenter):
+    """The patch size as one length per axis, which must suit the network."""
+    with torch.random.fork_rng():
+        divisor = build_segmenter(**_network_settings(segmenter, 2)).divisor
+    return window_for(divisor, segmenter.patch_size, segmenter.spatial_dims)
+
+
+def fit_network(segmenter, real, n_classes, seed):
+    """Train the network of a segmenter.
+
+    Parameters
+    ----------
+    segmenter : BaseSegmenter
+        Its parameters are read.
+    real : RealData or None
+    n_classes : int
+    seed : int
+
+    Returns
+    -------
+    network : torch.nn.Module
+    history : list of dict
+    seen : SeenScans
+        The real scans that it has learnt from.
+    """
+    ours, patch_size = segmenter, segmenter.patch_size_
+    network_settings, initial, seen = _network_settings(ours, n_classes), None, SeenScans()
+    if ours.initial_weights is not None:
+        initial, card = trained_weights(ours.initial_weights, network_settings)
+        seen = SeenScans.of_card(card)
+    held_out, checked_on, sources = [], [], []
+    if ours.source is not None or real is None:
+        share = 1.0 if real is None else 1 - ours.real_share
+        sources.append((SyntheticHeads(_chain(ours, ours.source, n_classes)), share))
+        other = ours.source if ours.validation_source is None else ours.validation_source
+        heads = SyntheticHeads(_chain(ours, other, n_classes))
+        held_out += [
+            heads.draw(sample_seed(_VALIDATION, i)) for i in range(ours.validation_samples)
+        ]
+        checked_on += [_identity(heads), ours.validation_samples]
+    if real is not None:
+        seen = seen.and_also(real.fingerprints)
+        trained, kept = _hold_out(real, ours.validation_fraction, seed)
+        chains = [None, None]
+        if ours.augment:
+            shared = {"spacing_mm": ours.spacing_mm, "mirror": ours.mirror}
+            chains = [real_chain(**shared, signed=signed) for signed in (False, True)]
+        share = 1.0 if ours.source is None else ours.real_share
+        sources.append((RealScans(trained.images, trained.targets, *chains, ct=ours.ct), share))
+        held_out += [
+            RealScans([image], [target], ct=ours.ct).draw(0)
+            for image, target in zip(kept.images, kept.targets, strict=True)
+        ]
+        checked_on.append(joblib.hash((kept.images, kept.targets)))
+    stream = PatchStream(
+        sources,
+        length=ours.steps_per_epoch * ours.batch_size,
+        batch_size=ours.batch_size,
+        patch_size=patch_size,
+        patches=ours.patches,
+        lesion_class=n_classes - 1,
+        seed=seed,
+    )
+    settings = {
+        "data": [_identity(source) for source, _ in sources],
+        "mixing": ours.real_share,
+        "validation": checked_on,
+        "patches": ours.patches,
+        "loss": [ours.lesion_weight, ours.tversky, ours.warm_start_steps],
+        "precision": ours.precision,
+    }
+    if initial is not None:
+        settings["initial_weights"] = joblib.hash(fingerprints(initial))
+    if seen != SeenScans():
+        settings["seen_scans"] = seen.as_card()
+    network, history = train_patches(
+        stream,
+        FixedScans(held_out, list(ours._scored()), patch_size) if held_out else None,
+        _Loss(ours, n_classes, stream),
+        network_settings,
+        initial=initial,
+        checkpoint=None if ours.checkpoint is None else _state_file(ours),
+        settings=settings,
+        epochs=ours.epochs,
+        batch_size=ours.batch_size,
+        learning_rate=ours.learning_rate,
+        weight_decay=ours.weight_decay,
+        device=ours.device,
+        precision=ours.precision,
+        n_threads=ours.n_threads,
+        seed=seed,
+        verbose=ours.verbose,
+        label=type(ours).__name__,
+    )
+    return network, history, seen
+
+
+def network_of_checkpoint(segmenter, n_classes):
+    """The best network so far of a training that is kept in a folder, as `fit_network` gives it."""
+    if segmenter.checkpoint is None:
+        raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
+    path = _state_file(segmenter)
+    if not path.is_file():
+        raise CheckpointError(f"no training at {str(path)!r}; fit first, or correct the folder")
+    state = read_checkpoint(path)
+    best = state["stopping"].get("best_model_weights_") or state["module"]
+    with torch.random.fork_rng():
+        network = build_segmenter(**_network_settings(segmenter, n_classes))
+    weights = {name.removeprefix("network."): tensor for name, tensor in best.items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{str(path)!r} holds another network than {segmenter.architecture!r} with "
+            f"{n_classes} classes; give the parameters it was trained with"
+        ) from error
+    keys = ("train_loss", "score")
+    rows = json.loads(state["history"])
+    history = [{k: row[k] for k in keys if k in row} for row in rows]
+    known = json.loads(state["settings"]).get("seen_scans")
+    seen = SeenScans() if known is None else SeenScans.of_card(known)
+    return network.eval(), history, seen
+
+
+def _state_file(segmenter):
+    return Path(segmenter.checkpoint).expanduser() / "training.pt"
+
+
+def _network_settings(ours, n_classes):
+    return {
+        "architecture": ours.architecture,
+        "n_classes": n_classes,
+        "spatial_dims": ours.spatial_dims,
+        "channels": None if ours.channels is None else tuple(ours.channels),
+        "deep_supervision": ours.deep_supervision,
+        "dropout": ours.dropout,
+    }
+
+
+def _identity(source):
+    """What tells one training set from another: its steps and files, or its voxels."""
+    if isinstance(source, RealScans):
+        chains = [_parameters_of(chain) for chain in (source.chain, source.signed_chain)]
+        return joblib.hash((source.images, source.targets, source.ct, chains))
+    return joblib.hash(_parameters_of(source.chain))
+
+
+def _parameters_of(value):
+    """Steps as nested tables of their parameters, without what they keep in memory."""
+    if isinstance(value, Step):
+        known = {n: _parameters_of(v) for n, v in vars(value).items() if not n.startswith("_")}
+        return [type(value).__name__, known]
+    if isinstance(value, (list, tuple)):
+        return [_parameters_of(v) for v in value]
+    if hasattr(value, "affine"):
+        return np.asanyarray(value.dataobj), value.affine
+    return str(value) if isinstance(value, Path) else value
+
+
+def _chain(ours, source, n_classes):
+    """Heads somewhat larger than the patches, so that intensities are those of a whole scan."""
+    return synthetic_chain(
+        source,
+        spacing_mm=ours.spacing_mm,
+        patch_size=[n + n // 4 for n in ours.patch_size_],
+        contrast=ours.contrast,
+        ranges=ours.ranges,
+        mirror=ours.mirror,
+        spatial_dims=ours.spatial_dims,
+        noise_device="cpu",
+        ending=(Target("lesion" if n_classes == 2 else "tissues"), Keep("image", "target")),
+    )
+
+
+def _hold_out(real, fraction, seed):
+    """Split into training patients and the rest, by a seed of its own; both as `RealData`."""
+    patients = list(dict.fromkeys(real.patients))
+    count = round(fraction * len(patients))
+    if fraction and not 0 < count < len(patients):
+        whom, remedy = ("none", "raise") if count == 0 else ("all", "lower")
+        raise ValueError(
+            f"validation_fraction={fraction} sets aside {whom} of {len(patients)} patients; "
+            f"{remedy} it, or give more patients"
+        )
+    order = np.random.default_rng(seed).permutation(len(patients)).tolist()
+    numbers = [[i for i, one in enumerate(real.patients) if one == patient] for patient in patients]
+    return [
+        RealData(*[[values[i] for place in places for i in numbers[place]] for values in real])
+        for places in (order[count:], order[:count])
+    ]

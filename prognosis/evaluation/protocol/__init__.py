@@ -1,0 +1,1 @@
+"""The same folds of the same patients for every model, and what was finished kept."""

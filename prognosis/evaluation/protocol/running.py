@@ -1,0 +1,166 @@
+"""Fit every model in every fold, in parallel, and collect the predictions.
+
+Nothing here knows what is compared: it turns (model, fold) pairs into out-of-fold predictions, with
+errors that name both.
+"""
+
+import functools
+import sys
+import time
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from tqdm import tqdm
+
+from imaging.storage.bank import ImageBank, sharing
+from imaging.storage.files import ScratchFolder
+
+from ...errors import CohortError, PrognosisError
+from ...estimators.base import ImageEstimator
+from ...estimators.outputs import keeping_outputs
+from ...grouping import fit_with_groups
+from ..statistics.scores import value_columns
+from .resuming import keep_finished
+
+__all__ = ["ModelError", "cross_predict"]
+
+
+class ModelError(PrognosisError, RuntimeError):
+    """A model failed in a fold: the message names the model, the fold and the failure."""
+
+
+def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resume=None):
+    """Out-of-fold predictions of every model.
+
+    Parameters
+    ----------
+    models : dict of str to estimator
+        Cloned before each fit.
+    X : DataFrame of shape (n_patients, n_columns)
+    y : Series of shape (n_patients,)
+    splits : list of Split
+    classes : list or None
+        Sorted classes, the positive one last; None for regression.
+    n_jobs : int, default=None
+        (model, fold) pairs that run at once; within ``joblib.parallel_config`` any backend does.
+    verbose : int, default=0
+        Progress bar on stderr from 1.
+    resume : str, os.PathLike or joblib.Memory, default=None
+        Where finished (model, fold) pairs are kept and looked for.
+
+    Returns
+    -------
+    predictions : DataFrame
+        See `Comparison.predictions`.
+    timings : DataFrame
+        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``.
+
+    Raises
+    ------
+    ModelError
+        If a model raises, or predicts NaN or the wrong number of values.
+    CohortError
+        If it is a model's input that cannot be used.
+    """
+    tasks = [(name, split) for split in splits for name in models]
+    with (
+        ScratchFolder() as scratch,
+        tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar,
+    ):
+        # Every scan is read and prepared once, for all folds and models, in whichever process.
+        bank = ImageBank(scratch.path, brief=True)
+        run = functools.partial(_run, bank=bank, networks=_has_networks(models))
+        run = keep_finished(run, resume, models, X, y, classes)
+        results = _Parallel(bar, n_jobs=n_jobs)(
+            joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
+        )
+    order = {name: position for position, name in enumerate(models)}
+    results.sort(key=lambda result: order[result[1]["model"]])
+    predictions = pd.concat([result[0] for result in results], ignore_index=True)
+    if classes is not None:
+        names = value_columns("probability", classes)
+        names += [name for name in value_columns("decision", classes) if name in predictions]
+        predictions = predictions.reindex(
+            columns=["patient", "repeat", "fold", "model", "y", "prediction", *names]
+        )
+    return predictions, pd.DataFrame([result[1] for result in results])
+
+
+def _has_networks(models):
+    parts = [part for model in models.values() for part in (model, *model.get_params().values())]
+    return any(isinstance(part, ImageEstimator) for part in parts)
+
+
+class _Parallel(joblib.Parallel):
+    """joblib's, with every finished task on a bar, whatever the backend."""
+
+    def __init__(self, bar, **options):
+        super().__init__(**options)
+        self.bar = bar
+
+    def print_progress(self):
+        self.bar.update(self.n_completed_tasks - self.bar.n)
+
+
+def _run(name, model, X, y, split, classes, *, bank, networks):
+    if networks:
+        # joblib ends a worker that has grown by some hundred megabytes since its first task, for it
+        # may leak. After a regression as the first one, PyTorch looks like that, and every fit of
+        # a network would pay for a new process; so it is there from the first task on.
+        import imaging.learning.engine  # noqa: F401
+    place = f"model {name!r}, {split}"
+    X_test, y_test = X.iloc[split.test], y.iloc[split.test]
+    try:
+        # A worker on another machine does not see the folder, and prepares for itself.
+        with sharing(bank if bank.folder.is_dir() else None):
+            start = time.perf_counter()
+            train = split.train
+            model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
+            fitted = time.perf_counter()
+            with keeping_outputs():
+                values = _predict(model, X_test, classes)
+            done = time.perf_counter()
+    except CohortError as error:
+        raise CohortError(f"{place}: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no message"
+        raise ModelError(f"{place}: {type(error).__name__}: {reason}") from error
+    for column, value in values.items():
+        _check_values(place, column, value, X_test)
+    where = {"model": name, "repeat": split.repeat, "fold": split.fold}
+    frame = pd.DataFrame(
+        {"patient": X_test.index.to_numpy(), **where, "y": y_test.to_numpy(), **values}
+    )
+    return frame, {**where, "fit_seconds": fitted - start, "predict_seconds": done - fitted}
+
+
+def _predict(model, X, classes):
+    """Predictions, and for classification probabilities or else decision values."""
+    values = {"prediction": np.asarray(model.predict(X))}
+    if classes is None:
+        values["prediction"] = values["prediction"].astype(float)
+        return values
+    if hasattr(model, "predict_proba"):
+        prefix, found = "probability", np.asarray(model.predict_proba(X), dtype=float)
+    elif hasattr(model, "decision_function"):
+        prefix, found = "decision", np.asarray(model.decision_function(X), dtype=float)
+    else:
+        return values
+    if found.ndim == 1:  # decision values of two classes
+        found = np.c_[-found, found]
+    known = list(model.classes_)
+    found = found[:, [known.index(label) for label in classes]]
+    names = value_columns(prefix, classes)
+    return values | dict(zip(names, found[:, -len(names) :].T, strict=True))
+
+
+def _check_values(place, column, values, X):
+    if values.shape != (len(X),):
+        raise ModelError(
+            f"{place}: {column} has shape {values.shape} where ({len(X)},) was expected"
+        )
+    missing = pd.isna(values)
+    if missing.any():
+        raise ModelError(f"{place}: {column} is missing for row {X.index[missing][0]!r}")

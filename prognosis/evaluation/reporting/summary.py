@@ -1,0 +1,224 @@
+"""Results in words and in plain text, for terminals and for the report.
+
+A model counts as better or worse than the baseline only if an adjusted p value is below 5 %.
+"""
+
+import numpy as np
+import pandas as pd
+
+from ..statistics.scores import LOWER_IS_BETTER
+
+__all__ = [
+    "SCORE_NAMES",
+    "as_text",
+    "format_difference",
+    "format_interval",
+    "format_number",
+    "format_p",
+    "summarise",
+    "verdict",
+]
+
+SCORE_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "brier": "Brier score",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "r": "r",
+}
+MINUS = "−"
+ALPHA = 0.05
+
+
+def format_number(value, *, digits=3, sign=False):
+    """A number for reading: true minus sign, an en dash where it is missing.
+
+    Examples
+    --------
+    >>> format_number(-0.5, digits=2), format_number(0.12345, sign=True), format_number(None)
+    ('−0.50', '+0.123', '–')
+    """
+    if value is None or np.isnan(value):
+        return "–"
+    if np.isinf(value):
+        return f"{MINUS if value < 0 else ''}∞"
+    value = round(value, digits) + 0.0  # no minus before zero
+    plus = "+" if sign and value > 0 else ""
+    return f"{plus}{value:.{digits}f}".replace("-", MINUS)
+
+
+def format_p(p):
+    """A p value for reading.
+
+    Examples
+    --------
+    >>> format_p(0.00004), format_p(0.0213), format_p(float("nan"))
+    ('<0.001', '0.021', '–')
+    """
+    if p is None or np.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def format_interval(row, score, *, digits=3):
+    """Estimate and limits of a score in a row of `Comparison.table`: ``0.812 (0.77 to 0.85)``."""
+    low, high = row[f"{score}_low"], row[f"{score}_high"]
+    text = format_number(row[score], digits=digits)
+    if np.isnan(low) or np.isnan(high):
+        return text
+    fewer = max(digits - 1, 1)
+    return f"{text} ({format_number(low, digits=fewer)} to {format_number(high, digits=fewer)})"
+
+
+def format_difference(row, score, *, digits=3):
+    """Difference from the baseline with its limits in a row of `Comparison.table`."""
+    value = row[f"{score}_difference"]
+    text = format_number(value, digits=digits, sign=True)
+    low, high = row[f"{score}_difference_low"], row[f"{score}_difference_high"]
+    if np.isnan(value) or np.isnan(low):
+        return text
+    limits = [format_number(limit, digits=digits, sign=True) for limit in (low, high)]
+    return f"{text} ({limits[0]} to {limits[1]})"
+
+
+def verdict(row, scores):
+    """What the tests say of a model: the scores in which it is better and worse than the baseline.
+
+    Parameters
+    ----------
+    row : Series
+        Of `Comparison.table`.
+    scores : iterable of str
+        The scores that were tested.
+
+    Returns
+    -------
+    better, worse : list of str
+    """
+    better, worse = [], []
+    for score in scores:
+        gain = row[f"{score}_difference"] * (-1 if score in LOWER_IS_BETTER else 1)
+        if row[f"{score}_p_adjusted"] < ALPHA and gain != 0:
+            (better if gain > 0 else worse).append(score)
+    return better, worse
+
+
+def summarise(comparison):
+    """What a comparison found, in plain sentences, the most important first.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    list of str
+    """
+    baseline, tested = _quoted(comparison.baseline), list(comparison.tested)
+    others = [name for name in comparison.models if name != comparison.baseline]
+    verdicts = {name: verdict(comparison.table.loc[name], tested) for name in others}
+    sentences = [
+        f"{_quoted(name)} beats {baseline}: " + _found(comparison, name, better) + "."
+        for name, (better, _) in verdicts.items()
+        if better
+    ]
+    if not others:
+        sentences.append("Only one model was fitted, so there is nothing to compare it with.")
+    elif not sentences:
+        sentences.append(
+            f"No model beats {baseline}."
+            if len(others) > 1
+            else f"{_quoted(others[0])} does not beat {baseline}."
+        )
+    undecided = [name for name, (better, worse) in verdicts.items() if not better and not worse]
+    if undecided:
+        sentences.append(
+            f"No clear difference from {baseline}, what is seen may be chance: "
+            f"{_listing(map(_quoted, undecided))}."
+        )
+    worse = [
+        f"{_quoted(name)} ({_found(comparison, name, scores, short=True)})"
+        for name, (_, scores) in verdicts.items()
+        if scores
+    ]
+    if worse:
+        sentences.append(f"Worse than {baseline}: {_listing(worse)}.")
+    return sentences + _ceiling(comparison)
+
+
+def as_text(comparison):
+    """The table and the summary for a terminal, at most about 120 columns wide."""
+    about = comparison.metadata
+    cohort = about["cohort"]
+    title = f"{len(comparison.models)} models, {about['n_patients']} patients"
+    if cohort.get("name"):
+        title += f" ({cohort['name']}{', SIMULATED' if cohort.get('simulated') else ''})"
+    title += f", {describe_cv(about)}; baseline: {comparison.baseline}"
+    rows = {}
+    for name, row in comparison.table.iterrows():
+        cells = {SCORE_NAMES[s]: format_interval(row, s) for s in comparison.scores}
+        if comparison.classes is not None:
+            del cells[SCORE_NAMES["balanced_accuracy"]]
+        for score in comparison.tested:
+            label = SCORE_NAMES[score] if score != "mae" else "MAE"
+            cells[f"Δ {label}"] = format_number(row[f"{score}_difference"], sign=True)
+            cells[f"p* {label}"] = format_p(row[f"{score}_p_adjusted"])
+        rows[name] = cells
+    text = pd.DataFrame.from_dict(rows, orient="index").to_string()
+    tests = ", ".join(f"{SCORE_NAMES[s]}: {test}" for s, test in comparison.tested.items())
+    note = f"Δ: difference from the baseline; p*: Benjamini-Hochberg adjusted ({tests})"
+    return "\n".join([title, "", text, "", note, *comparison.summary()])
+
+
+def describe_cv(about):
+    """The folds in words, from `Comparison.metadata`."""
+    if about["n_folds"] == 1:
+        return f"one split ({about['n_tested']} patients tested)"
+    times = {1: "", 2: ", drawn twice"}
+    return f"{about['n_folds']} folds" + times.get(
+        about["n_repeats"], f", drawn {about['n_repeats']} times"
+    )
+
+
+def _found(comparison, name, scores, *, short=False):
+    """The scores of a model against the baseline's, as far as a reader needs them."""
+    table, texts = comparison.table, []
+    for score in scores:
+        row = table.loc[name]
+        text = f"{SCORE_NAMES[score]} {format_number(row[score])}"
+        p = format_p(row[f"{score}_p_adjusted"])
+        p = f"adjusted p {p}" if p.startswith("<") else f"adjusted p = {p}"
+        if not short:
+            limits = (
+                format_difference(row, score)
+                .replace(" (", ", 95\N{NO-BREAK SPACE}% interval ")
+                .rstrip(")")
+            )
+            base = format_number(table.loc[comparison.baseline, score])
+            text += f" against {base} (difference {limits}, {p})"
+        else:
+            text += f", {p}"
+        texts.append(text)
+    return ("; " if short else " and ").join(texts)
+
+
+def _ceiling(comparison):
+    best = comparison.metadata["cohort"].get("best_accuracy")
+    if best is None or comparison.classes is None:
+        return []
+    reached = comparison.table["accuracy"]
+    return [
+        f"Given how these patients were made, no model can expect an accuracy above {best:.3f}; "
+        f"the closest here is {_quoted(reached.idxmax())} with {reached.max():.3f}."
+    ]
+
+
+def _quoted(name):
+    return f"“{name}”"
+
+
+def _listing(names):
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

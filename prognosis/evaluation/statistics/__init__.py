@@ -1,0 +1,1 @@
+"""Scores, their uncertainty, and tests of differences between models."""

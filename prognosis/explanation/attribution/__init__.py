@@ -1,0 +1,1 @@
+"""Maps of what a prediction comes from, and whether they can be trusted."""

@@ -1,0 +1,1 @@
+"""Which regions of another patient would change a prediction."""

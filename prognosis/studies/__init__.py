@@ -1,0 +1,1 @@
+"""Designs of comparisons: ladders of models, matched groups, the published series."""

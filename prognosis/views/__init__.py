@@ -1,0 +1,1 @@
+"""What networks see of a patient: stitched slices, regions with symbols, volumes."""
