@@ -13,8 +13,8 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from imaging.nets import SEGMENTERS
-from imaging.nets.segmenters import build_segmenter
+from imaging.nets import VOXELWISE
+from imaging.nets.voxelwise import build_voxelwise
 
 
 def reach(network, side, share=0.95):
@@ -33,7 +33,7 @@ def reach(network, side, share=0.95):
 def measure(architecture, side):
     """One row of the table."""
     torch.manual_seed(0)
-    network = build_segmenter(architecture, 2).eval()
+    network = build_voxelwise(architecture, 2).eval()
     image = torch.randn(1, 1, side, side, side)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(image)
@@ -54,7 +54,7 @@ def main():
     options = parser.parse_args()
     print(f"one patch of {options.side} voxels cubed, {torch.get_num_threads()} thread(s)")
     print("| network | parameters (M) | GFLOP | seconds | reach (voxels) |\n|---|---|---|---|---|")
-    for architecture in SEGMENTERS:
+    for architecture in VOXELWISE:
         if architecture.endswith("-small") == options.small:
             try:
                 row = measure(architecture, options.side)

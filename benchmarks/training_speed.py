@@ -21,7 +21,8 @@ from imaging.learning.batches import Samples
 from imaging.learning.device import resolve_precision
 from imaging.learning.engine import train_network
 from imaging.learning.losses import cross_entropy
-from imaging.nets.classifiers import ImageTabularNet, LightweightEncoder
+from imaging.nets.classifiers import ImageTabularNet
+from imaging.nets.encoders import LightweightEncoder
 from prognosis import StitchedSliceClassifier, make_stroke_cohort
 
 N_PATIENTS = 464

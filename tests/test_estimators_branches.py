@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 from imaging import show_canvas, write_image
 from imaging.atlases import Atlas
-from imaging.nets.classifiers import LightweightEncoder
+from imaging.nets.encoders import LightweightEncoder
 from prognosis import (
     CohortError,
     FusionClassifier,

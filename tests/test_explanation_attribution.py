@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from imaging.nets.classifiers import LightweightEncoder
+from imaging.nets.encoders import LightweightEncoder
 from prognosis import (
     FusionClassifier,
     FusionRegressor,

@@ -17,7 +17,8 @@ from imaging.learning.engine import TrainingError, apply_network, train_network
 from imaging.learning.losses import cross_entropy, squared_error
 from imaging.learning.volume_augmentation import VolumeAugmentation
 from imaging.nets import ARCHITECTURES
-from imaging.nets.classifiers import ImageTabularNet, LightweightEncoder, build_encoder
+from imaging.nets.classifiers import ImageTabularNet
+from imaging.nets.encoders import LightweightEncoder, build_encoder
 
 
 def samples(n=60, seed=0):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from imaging import ImageError
-from imaging.nets import SEGMENTERS
+from imaging.nets import VOXELWISE
 from imaging.nets.mdunet import LARGE_KERNEL, AttentionStage, LargeKernelAttention
-from imaging.nets.segmenters import build_segmenter
 from imaging.nets.unet import Folded
+from imaging.nets.voxelwise import build_voxelwise
 
 TINY = {"unet": (4, 6, 8), "mde": (4, 6, 8), "mded": (4, 6, 8), "dynunet": (4, 6, 8)}
 
@@ -21,7 +21,7 @@ def n_parameters(network):
 def tiny(architecture, spatial_dims=2, seed=0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_segmenter(
+        return build_voxelwise(
             architecture, 3, spatial_dims=spatial_dims, channels=TINY[architecture], **options
         )
 
@@ -38,7 +38,7 @@ def tiny(architecture, spatial_dims=2, seed=0, **options):
 )
 def test_published_sizes(architecture, n_classes, published):
     with torch.device("meta"):
-        network = build_segmenter(architecture, n_classes)
+        network = build_voxelwise(architecture, n_classes)
     found = n_parameters(network)
     assert found == published or round(found / 1e6, 2) == published
     assert network.divisor == 32
@@ -47,15 +47,15 @@ def test_published_sizes(architecture, n_classes, published):
 def test_published_size_of_swin_unetr():
     pytest.importorskip("einops")
     # It cannot be built without storage.
-    assert round(n_parameters(build_segmenter("swinunetr", 2)) / 1e6, 2) == 62.19
+    assert round(n_parameters(build_voxelwise("swinunetr", 2)) / 1e6, 2) == 62.19
 
 
-@pytest.mark.parametrize("architecture", [a for a in SEGMENTERS if a.endswith("-small")])
+@pytest.mark.parametrize("architecture", [a for a in VOXELWISE if a.endswith("-small")])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_small_ones_are_small_and_work(architecture, spatial_dims):
     if "swin" in architecture:
         pytest.importorskip("einops")
-    network = build_segmenter(architecture, 2, spatial_dims=spatial_dims).eval()
+    network = build_voxelwise(architecture, 2, spatial_dims=spatial_dims).eval()
     assert n_parameters(network) < (5e6 if "swin" in architecture else 1.5e6)
     shape = (2 * network.divisor, *(network.divisor,) * (spatial_dims - 1))
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_folding_loses_no_voxel_and_moves_none(spatial_dims):
 
 
 def test_folded_network_is_supervised_below_full_resolution():
-    network = build_segmenter("folded", 3, channels=(4, 6, 8), deep_supervision=True)
+    network = build_voxelwise("folded", 3, channels=(4, 6, 8), deep_supervision=True)
     stages = network(torch.randn(1, 1, 16, 8, 8))
     assert [(s.shape[1], s.shape[2]) for s in stages] == [(3, 4), (3, 8), (3, 16)]
     sum(s.square().mean() for s in stages).backward()
@@ -194,12 +194,12 @@ def test_wrong_input_is_refused():
     with pytest.raises(ImageError, match=r"\(batch, 1, 2 axes\), got \(1, 3, 16, 16\)"):
         network(torch.zeros(1, 3, 16, 16))
     with pytest.raises(ValueError, match=r"architecture must be among .* got 'vnet'"):
-        build_segmenter("vnet", 2)
+        build_voxelwise("vnet", 2)
     with pytest.raises(ValueError, match="spatial_dims must be 2 or 3, got 4"):
-        build_segmenter("unet", 2, spatial_dims=4)
+        build_voxelwise("unet", 2, spatial_dims=4)
     for architecture in ("unet", "mde", "dynunet"):
         with pytest.raises(ValueError, match="three channels or more"):
-            build_segmenter(architecture, 2, channels=(8, 16))
+            build_voxelwise(architecture, 2, channels=(8, 16))
     pytest.importorskip("einops")
     with pytest.raises(ValueError, match="five channels that double"):
-        build_segmenter("swinunetr", 2, channels=(12, 24, 48))
+        build_voxelwise("swinunetr", 2, channels=(12, 24, 48))

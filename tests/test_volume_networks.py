@@ -7,7 +7,8 @@ import torch
 
 from imaging import restore_grid, shrink_volume
 from imaging.learning.volume_augmentation import VolumeAugmentation
-from imaging.nets.classifiers import ImageTabularNet, build_encoder
+from imaging.nets.classifiers import ImageTabularNet
+from imaging.nets.encoders import build_encoder
 from imaging.nets.fusion import DaftNet, EarlyFusionNet
 
 STILL = {"rotation_deg": 0, "shift": 0, "zoom": 0, "gain": 0, "noise_sd": 0}

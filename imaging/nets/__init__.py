@@ -1,9 +1,9 @@
-"""Neural networks: encoders, classifiers and segmenters as plain torch modules."""
+"""Neural networks: encoders, classifiers, and from voxels to voxels, as plain torch modules."""
 
 ARCHITECTURES = ("lightweight", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101")
-"""Image encoders by name, see `imaging.nets.classifiers.build_encoder`."""
+"""Image encoders by name, see `imaging.nets.encoders.build_encoder`."""
 
-SEGMENTERS = (
+VOXELWISE = (
     "unet",
     "mde",
     "mded",
@@ -17,4 +17,4 @@ SEGMENTERS = (
     "swinunetr-small",
     "folded-small",
 )
-"""Segmentation networks by name, see `imaging.nets.segmenters.build_segmenter`."""
+"""Networks from voxels to voxels by name, see `imaging.nets.voxelwise.build_voxelwise`."""

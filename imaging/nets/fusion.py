@@ -16,8 +16,7 @@ class EarlyFusionNet(ImageTabularNet):
 
     Parameters
     ----------
-    encoder : torch.nn.Module
-        With `n_features`.
+    encoder : Encoder
     n_tabular : int
         Number d of tabular values; they pass through a d x d linear layer.
     n_outputs : int
@@ -35,7 +34,7 @@ class EarlyFusionNet(ImageTabularNet):
 
     Examples
     --------
-    >>> from imaging.nets.classifiers import LightweightEncoder
+    >>> from imaging.nets.encoders import LightweightEncoder
     >>> network = EarlyFusionNet(LightweightEncoder((32, 32)), n_tabular=3, n_outputs=2)
     >>> network(torch.zeros(4, 1, 32, 32), torch.zeros(4, 3)).shape
     torch.Size([4, 2])
@@ -74,8 +73,7 @@ class DaftNet(ImageTabularNet):
 
     Parameters
     ----------
-    encoder : torch.nn.Module
-        With `n_features`, `n_maps`, `feature_maps(image)` and `summarise(maps)`.
+    encoder : Encoder
     n_tabular, n_outputs : int
     n_hidden : int, default=128
     dropout : float, default=0.5
@@ -91,7 +89,7 @@ class DaftNet(ImageTabularNet):
 
     Examples
     --------
-    >>> from imaging.nets.classifiers import LightweightEncoder
+    >>> from imaging.nets.encoders import LightweightEncoder
     >>> network = DaftNet(LightweightEncoder((32, 32)), n_tabular=3, n_outputs=2)
     >>> network(torch.zeros(4, 1, 32, 32), torch.zeros(4, 3)).shape
     torch.Size([4, 2])

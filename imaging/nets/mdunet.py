@@ -174,7 +174,7 @@ class AttentionStage(nn.Module):
         return features if skip is None else torch.cat([features, skip], dim=1)
 
 
-def build_mdunet(n_classes, in_channels, spatial_dims, channels, dropout, attention_decoder=False):
+def build_mdunet(n_outputs, in_channels, spatial_dims, channels, dropout, attention_decoder=False):
     """Large-kernel attention U-Net: MDE, or MDED where the decoder has attention, too.
 
     Full resolution has plain convolutions in the encoder; the level above the bottom has two
@@ -223,7 +223,7 @@ def build_mdunet(n_classes, in_channels, spatial_dims, channels, dropout, attent
             below = width
         decoder.append(stage)
         widths.append(below)
-    body = Ladder(encoder, decoder, UnetOutBlock(spatial_dims, below, n_classes))
+    body = Ladder(encoder, decoder, UnetOutBlock(spatial_dims, below, n_outputs), channels)
     body.apply(_start)
     stages = [(f"decoder.{i}", width) for i, width in enumerate(widths[:-1])]
     return body, stages, 2**n_steps

@@ -1,4 +1,4 @@
-"""Convolutional and transformer U-Nets for segmentation, all of them made of MONAI's parts.
+"""Convolutional and transformer U-Nets, all of them made of MONAI's parts.
 
 Every builder returns the network, its decoder stages below full resolution (name and channels,
 coarse to fine), where deep supervision listens, and what every side of an image must divide by.
@@ -22,10 +22,13 @@ class Ladder(nn.Module):
         From the coarsest upwards, one fewer than `encoder`; each is called with what comes from
         below and what the encoder left at its level.
     output : torch.nn.Module
+    channels : sequence of int
+        That leave each stage of the encoder.
     """
 
-    def __init__(self, encoder, decoder, output):
+    def __init__(self, encoder, decoder, output, channels):
         super().__init__()
+        self.channels = tuple(channels)
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
         self.output = output
@@ -41,8 +44,21 @@ class Ladder(nn.Module):
         return self.output(image)
 
 
+class _Fold(nn.Module):
+    """Blocks of 2 x 2 (x 2) voxels become channels of one voxel."""
+
+    def __init__(self, spatial_dims):
+        super().__init__()
+        self.spatial_dims = spatial_dims
+
+    def forward(self, image):
+        from monai.networks.utils import pixelunshuffle
+
+        return pixelunshuffle(image, self.spatial_dims, 2)
+
+
 class Folded(nn.Module):
-    """A network at half the resolution, between whole images and whole logits.
+    """A network at half the resolution, between whole images and whole outputs.
 
     Each block of 2 x 2 (x 2) voxels becomes channels of one voxel, so that nothing is lost, and the
     network's output channels become the voxels of a block again.
@@ -50,7 +66,7 @@ class Folded(nn.Module):
     Parameters
     ----------
     body : torch.nn.Module
-        From ``2**spatial_dims`` times the channels of an image to as many times the classes.
+        From ``2**spatial_dims`` times the channels of an image to as many times the outputs.
     spatial_dims : int
 
     References
@@ -60,17 +76,17 @@ class Folded(nn.Module):
 
     def __init__(self, body, spatial_dims):
         super().__init__()
+        self.fold = _Fold(spatial_dims)
         self.body = body
         self.spatial_dims = spatial_dims
 
     def forward(self, image):
-        from monai.networks.utils import pixelshuffle, pixelunshuffle
+        from monai.networks.utils import pixelshuffle
 
-        folded = pixelunshuffle(image, self.spatial_dims, 2)
-        return pixelshuffle(self.body(folded), self.spatial_dims, 2)
+        return pixelshuffle(self.body(self.fold(image)), self.spatial_dims, 2)
 
 
-def build_unet(n_classes, in_channels, spatial_dims, channels, dropout):
+def build_unet(n_outputs, in_channels, spatial_dims, channels, dropout):
     """MONAI's U-Net as in SynthStroke: one residual unit, PReLU, instance norm.
 
     Its first convolution halves the image already, and the bottom takes no step: six widths make
@@ -87,7 +103,7 @@ def build_unet(n_classes, in_channels, spatial_dims, channels, dropout):
     body = UNet(
         spatial_dims,
         in_channels,
-        n_classes,
+        n_outputs,
         channels,
         (2,) * (len(channels) - 1),
         num_res_units=1,
@@ -103,7 +119,7 @@ def build_unet(n_classes, in_channels, spatial_dims, channels, dropout):
     return body, stages, 2 ** (len(channels) - 1)
 
 
-def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
+def build_dynunet(n_outputs, in_channels, spatial_dims, channels, dropout):
     """MONAI's DynUNet, the network of nnU-Net: plain convolutions, instance norm.
 
     References
@@ -119,7 +135,7 @@ def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
     whole = DynUNet(
         spatial_dims,
         in_channels,
-        n_classes,
+        n_outputs,
         kernel_size=[3] * (n_steps + 1),
         strides=[1] + [2] * n_steps,
         upsample_kernel_size=[2] * n_steps,
@@ -128,17 +144,20 @@ def build_dynunet(n_classes, in_channels, spatial_dims, channels, dropout):
     )
     output = whole.output_block
     if dropout:  # MONAI's would drop logits, too.
-        output = UnetOutBlock(spatial_dims, channels[0], n_classes)
+        output = UnetOutBlock(spatial_dims, channels[0], n_outputs)
         output.apply(whole.initialize_weights)
     # MONAI's module lists every parameter twice, which safetensors refuses.
     body = Ladder(
-        [whole.input_block, *whole.downsamples, whole.bottleneck], whole.upsamples, output
+        [whole.input_block, *whole.downsamples, whole.bottleneck],
+        whole.upsamples,
+        output,
+        channels,
     )
     stages = [(f"decoder.{i}", channels[-2 - i]) for i in range(n_steps - 1)]
     return body, stages, 2**n_steps
 
 
-def build_folded(n_classes, in_channels, spatial_dims, channels, dropout):
+def build_folded(n_outputs, in_channels, spatial_dims, channels, dropout):
     """A DynUNet at half the resolution, between sub-pixel layers (`Folded`).
 
     On a processor about half of the time of a small U-Net goes into its few channels at full
@@ -146,14 +165,14 @@ def build_folded(n_classes, in_channels, spatial_dims, channels, dropout):
     """
     block = 2**spatial_dims
     body, stages, divisor = build_dynunet(
-        block * n_classes, block * in_channels, spatial_dims, channels, dropout
+        block * n_outputs, block * in_channels, spatial_dims, channels, dropout
     )
     stages = [(f"body.{name}", width) for name, width in stages]
     stages.append((f"body.decoder.{len(channels) - 2}", channels[0]))
     return Folded(body, spatial_dims), stages, 2 * divisor
 
 
-def build_swinunetr(n_classes, in_channels, spatial_dims, channels, dropout):
+def build_swinunetr(n_outputs, in_channels, spatial_dims, channels, dropout):
     """MONAI's Swin-UNETR: shifted-window transformer as encoder, convolutions as decoder.
 
     References
@@ -172,7 +191,7 @@ def build_swinunetr(n_classes, in_channels, spatial_dims, channels, dropout):
         )
     body = SwinUNETR(
         in_channels=in_channels,
-        out_channels=n_classes,
+        out_channels=n_outputs,
         feature_size=width,
         drop_rate=dropout,
         spatial_dims=spatial_dims,

@@ -91,7 +91,7 @@ class ImageBranch(ImageEstimator):
     def _encoder(self, shape):
         if callable(self.architecture):
             return self.architecture(shape[1:], shape[0])
-        from imaging.nets.classifiers import build_encoder
+        from imaging.nets.encoders import build_encoder
 
         return build_encoder(self.architecture, shape[1:], shape[0])
 
@@ -167,7 +167,7 @@ class CanvasBranch(ImageBranch):
         """Pixels that one cell of the last feature maps stands for; None if nobody knows."""
         if callable(self.architecture):
             return None
-        from imaging.nets.classifiers import cell_pixels
+        from imaging.nets.encoders import cell_pixels
 
         return cell_pixels(self.architecture, shape)
 

@@ -1,6 +1,6 @@
-"""Networks that give every voxel a class, 2-D and 3-D, all of them by name.
+"""Networks that give every voxel some numbers, 2-D and 3-D: by name, or on an encoder.
 
-One shell around all of them checks the image's shape, gives logits at full resolution and, where
+One shell around all of them checks the image's shape, gives outputs at full resolution and, where
 asked, also at the coarser stages of the decoder while training.
 """
 
@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from torch import nn
 
 from ..errors import ImageError
-from . import SEGMENTERS
+from . import VOXELWISE
+from .decoders import OnEncoder
 from .mdunet import build_mdunet
 from .unet import build_dynunet, build_folded, build_swinunetr, build_unet
 
-__all__ = ["SegmentationNet", "build_segmenter"]
+__all__ = ["VoxelwiseNet", "build_voxelwise"]
 
 _PUBLISHED = (32, 64, 128, 256, 320, 320)
 _SMALL = (12, 24, 48, 96)
@@ -33,19 +34,19 @@ _BUILDERS = {
 }
 
 
-class SegmentationNet(nn.Module):
-    """Logits of every class at every voxel.
+class VoxelwiseNet(nn.Module):
+    """Numbers at every voxel: the logits of classes, or values.
 
     Parameters
     ----------
     body : torch.nn.Module
-        Maps (batch, in_channels, *shape) to (batch, n_classes, *shape).
+        Maps (batch, in_channels, *shape) to (batch, n_outputs, *shape).
     stages : list of (str, int)
         Submodules of `body` whose output deep supervision reads, coarse to fine, and how many
         channels they have.
     divisor : int
         By what every side of an image must be divisible.
-    n_classes, in_channels, spatial_dims : int
+    n_outputs, in_channels, spatial_dims : int
     deep_supervision : bool, default=False
 
     Attributes
@@ -58,29 +59,29 @@ class SegmentationNet(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> network = build_segmenter("unet-small", 2, spatial_dims=2, deep_supervision=True)
-    >>> [tuple(logits.shape) for logits in network(torch.zeros(1, 1, 32, 16))]
+    >>> network = build_voxelwise("unet-small", 2, spatial_dims=2, deep_supervision=True)
+    >>> [tuple(outputs.shape) for outputs in network(torch.zeros(1, 1, 32, 16))]
     [(1, 2, 8, 4), (1, 2, 16, 8), (1, 2, 32, 16)]
     >>> network.eval()(torch.zeros(1, 1, 32, 16)).shape
     torch.Size([1, 2, 32, 16])
     """
 
     def __init__(
-        self, body, stages, divisor, n_classes, in_channels, spatial_dims, deep_supervision=False
+        self, body, stages, divisor, n_outputs, in_channels, spatial_dims, deep_supervision=False
     ):
         super().__init__()
         self.body = body
         self.divisor = divisor
-        self.n_classes = n_classes
+        self.n_outputs = n_outputs
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims
         self.stages = [name for name, _ in stages] if deep_supervision else []
         convolution = {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
         widths = [width for _, width in stages] if deep_supervision else []
-        self.heads = nn.ModuleList(convolution(width, n_classes, 1) for width in widths)
+        self.heads = nn.ModuleList(convolution(width, n_outputs, 1) for width in widths)
 
     def forward(self, image):
-        """Segment.
+        """Outputs at every voxel.
 
         Parameters
         ----------
@@ -88,8 +89,8 @@ class SegmentationNet(nn.Module):
 
         Returns
         -------
-        Tensor of shape (batch, n_classes, *shape), or list of Tensor
-            Logits. With deep supervision and while training: a list, coarse to fine, each twice
+        Tensor of shape (batch, n_outputs, *shape), or list of Tensor
+            With deep supervision and while training: a list, coarse to fine, each twice
             as fine as the one before, the last at full resolution.
 
         Raises
@@ -107,8 +108,8 @@ class SegmentationNet(nn.Module):
                     lambda module, inputs, output: features.append(output)
                 )
                 listening.callback(hook.remove)
-            logits = self.body(image)
-        return [head(maps) for head, maps in zip(self.heads, features)] + [logits]
+            outputs = self.body(image)
+        return [head(maps) for head, maps in zip(self.heads, features)] + [outputs]
 
     def _check(self, image):
         shape = tuple(image.shape[2:])
@@ -127,40 +128,45 @@ class SegmentationNet(nn.Module):
             )
 
 
-def build_segmenter(
+def build_voxelwise(
     architecture,
-    n_classes,
+    n_outputs,
     in_channels=1,
     spatial_dims=3,
     channels=None,
     deep_supervision=False,
     dropout=0.0,
+    shape=None,
 ):
-    """Build a segmentation network by name.
+    """Build a network from voxels to voxels.
 
     Parameters
     ----------
-    architecture : str
+    architecture : str or callable
         "unet": MONAI's U-Net as in SynthStroke (18.6 M parameters); "mde": attention with a
         kernel of 23 voxels in the encoder (28.50 M); "mded": in the decoder, too (24.29 M);
         "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M);
         "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends.
-        With "-small" appended: the same at a size that trains on two CPU cores.
-    n_classes : int
-        With the background.
+        With "-small" appended: the same at a size that trains on two CPU cores. A callable takes
+        the spatial shape and the number of channels of an image and returns an encoder (see
+        `imaging.nets.encoders`), on which a plain decoder is put.
+    n_outputs : int
+        Classes with the background, or values.
     in_channels : int, default=1
     spatial_dims : {2, 3}, default=3
     channels : tuple of int, default=None
         Channels of every level instead of the named network's; fewer levels make a smaller
         `divisor`. Swin-UNETR takes five that double.
     deep_supervision : bool, default=False
-        While training, also return logits from the decoder's coarser stages.
+        While training, also return outputs of the decoder's coarser stages.
     dropout : float, default=0.0
-        Probability of dropping a feature, never a logit.
+        Probability of dropping a feature, never an output.
+    shape : tuple of int, default=None
+        Spatial shape of the images, for an `architecture` that is callable.
 
     Returns
     -------
-    SegmentationNet
+    VoxelwiseNet
         Its weights are drawn from torch's global random state: seed that, or fork it, around the
         call.
 
@@ -177,19 +183,26 @@ def build_segmenter(
 
     Examples
     --------
-    >>> network = build_segmenter("unet-small", n_classes=2)
+    >>> network = build_voxelwise("unet-small", n_outputs=2)
     >>> sum(p.numel() for p in network.parameters()), network.divisor
     (337585, 8)
     """
+    if callable(architecture):
+        encoder = architecture(tuple(shape), in_channels)
+        body = OnEncoder(encoder, n_outputs, in_channels, spatial_dims, dropout)
+        divisor = 2 ** len(encoder.channels)
+        return VoxelwiseNet(
+            body, body.stages, divisor, n_outputs, in_channels, spatial_dims, deep_supervision
+        )
     if architecture not in _BUILDERS:
-        raise ValueError(f"architecture must be among {SEGMENTERS}, got {architecture!r}")
+        raise ValueError(f"architecture must be among {VOXELWISE}, got {architecture!r}")
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
     builder, options, widths = _BUILDERS[architecture]
     widths = tuple(widths if channels is None else channels)
     body, stages, divisor = builder(
-        n_classes, in_channels, spatial_dims, widths, dropout, **options
+        n_outputs, in_channels, spatial_dims, widths, dropout, **options
     )
-    return SegmentationNet(
-        body, stages, divisor, n_classes, in_channels, spatial_dims, deep_supervision
+    return VoxelwiseNet(
+        body, stages, divisor, n_outputs, in_channels, spatial_dims, deep_supervision
     )
