@@ -158,11 +158,11 @@ def segmenters():
             yield f"segmenter, {name}: history", [list(row.values()) for row in model.history_]
         given = [flat[0]] if model.spatial_dims == 2 else [scan]
         for flips in (False, True):
-            model.test_time_flips = flips
+            model.test_time_mirroring = flips
             (found,) = model.predict_proba(given)
             found = np.asanyarray(getattr(found, "dataobj", found))
             yield f"segmenter, {name}{', flips' * flips}", found.ravel()
-        model.test_time_flips = False
+        model.test_time_mirroring = False
         (mask,) = model.predict(given)
         yield f"segmenter, {name}: mask", np.asanyarray(getattr(mask, "dataobj", mask)).ravel()
         if name == "synthetic, extras":

@@ -14,11 +14,11 @@ from scipy.stats import spearmanr
 from train_segmenter import data_folder
 
 from imaging.metrics import dice
+from imaging.overlay import save_overlay
 from imaging.segmentation import LesionSegmenter
-from imaging.segmentation.overlay import save_overlay
+from imaging.storage.models import model_path
 from imaging.synthesis import Keep, LabelMapSource, SyntheticScans, Target, synthetic_chain
 from imaging.volumes import mask_volume_ml
-from imaging.voxelwise.model_files import model_path
 from prognosis import make_stroke_cohort
 
 

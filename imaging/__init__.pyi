@@ -24,7 +24,7 @@ from .physics import (
 )
 from .segmentation import LesionSegmenter, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
-from .voxelwise.card import ModelFileError
+from .storage.models import ModelFileError
 from .grids import Grid, open_image, same_grid
 from .volumes import (
     is_picture,
@@ -36,3 +36,4 @@ from .volumes import (
     voxel_volume_ml,
     write_image,
 )
+from .voxelwise import Task, VoxelwiseModel

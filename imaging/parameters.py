@@ -32,6 +32,7 @@ __all__ = [
     "StrOptions",
     "check_parameters",
     "fields_of",
+    "marked",
     "parameter",
     "parameters",
     "shown",
@@ -165,6 +166,36 @@ def fields_of(cls):
     """
     found = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     return {field.name: field for field in found if "allowed" in field.metadata}
+
+
+def marked(thing, mark):
+    """The values of those parameters of an object that were declared with a mark.
+
+    Parameters
+    ----------
+    thing : object
+        Of a class that `parameters` decorates.
+    mark : str
+        Name of something that `parameter` was told, and that is not false.
+
+    Returns
+    -------
+    dict of str to object
+
+    Examples
+    --------
+    >>> @parameters
+    ... class Trained(Parametrised):
+    ...     epochs: int = parameter(25, COUNT, training=True)
+    ...     image: str = parameter("t1w", str)
+    >>> marked(Trained(epochs=3), "training")
+    {'epochs': 3}
+    """
+    return {
+        name: getattr(thing, name)
+        for name, field in fields_of(thing).items()
+        if field.metadata.get(mark)
+    }
 
 
 class Parametrised:

@@ -118,7 +118,7 @@ def test_where_every_scan_fails_the_table_is_empty(model, tmp_path, capsys):
 
 
 def test_a_picture_that_fails_leaves_its_mask(model, two, tmp_path, capsys, monkeypatch):
-    from imaging.segmentation import overlay
+    from imaging import overlay
 
     draw = overlay.save_overlay
 

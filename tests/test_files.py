@@ -73,7 +73,7 @@ def a_model(folder, segmenter):
 
 @_writer
 def an_overlay(folder, segmenter):
-    from imaging.segmentation.overlay import save_overlay
+    from imaging.overlay import save_overlay
 
     scan = nib.Nifti1Image(np.arange(64, dtype=np.float32).reshape(4, 4, 4), np.eye(4))
     save_overlay(scan, nib.Nifti1Image(np.ones((4, 4, 4)), np.eye(4)), folder / "a.png")

@@ -52,6 +52,8 @@ def train_network(
     verbose=0,
     label="",
     score=None,
+    score_name="score",
+    higher_is_better=True,
     checkpoint=None,
     settings=None,
 ):
@@ -89,7 +91,11 @@ def train_network(
         What the progress bar calls this training.
     score : callable, default=None
         Takes the network, in evaluation mode, and returns a number after each epoch; the network of
-        the epoch with the highest score is returned. Takes the place of `validation`.
+        the epoch with the best score is returned. Takes the place of `validation`.
+    score_name : str, default="score"
+        What the progress bar calls it.
+    higher_is_better : bool, default=True
+        Whether that is so of the score.
     checkpoint : path, default=None
         File that the state of the training is kept in after each epoch. Where it exists, training
         goes on from it.
@@ -129,7 +135,7 @@ def train_network(
         if score is not None or validation is not None:
             stopping = _Stopping(
                 monitor="valid_loss" if score is None else "score",
-                lower_is_better=score is None,
+                lower_is_better=score is None or not higher_is_better,
                 patience=patience or epochs,
                 load_best=True,
                 threshold=0,
@@ -140,7 +146,7 @@ def train_network(
             known = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
             known |= {"weight_decay": weight_decay, "seed": seed, **(settings or {})}
             callbacks.append(("checkpoint", Checkpoint(checkpoint, known, order, draws)))
-        bar = _EpochBar(label)
+        bar = _EpochBar(label, score_name)
         if verbose:
             callbacks.append(("progress", bar))
         network = make_network()
@@ -330,8 +336,9 @@ class _Score(Callback):
 class _EpochBar(Callback):
     """One progress bar for the whole training, on stderr."""
 
-    def __init__(self, label):
+    def __init__(self, label, score_name):
         self.label = label
+        self.score_name = score_name
         self.bar_ = None
 
     def on_train_begin(self, net, **kwargs):
@@ -350,7 +357,7 @@ class _EpochBar(Callback):
         if "valid_loss" in row:
             shown["validation"] = f"{row['valid_loss']:.3f}"
         if "score" in row:
-            shown["Dice"] = f"{row['score']:.3f}"
+            shown[self.score_name] = f"{row['score']:.3f}"
         self.bar_.set_postfix(shown, refresh=False)
         self.bar_.update()
 

@@ -1,1 +1,3 @@
-from .segmenters import LESION_CLASSES, TISSUE_CLASSES, LesionSegmenter, TissueSegmenter
+from .losses import SegmentationLoss
+from .segmenters import LesionSegmenter, TissueSegmenter
+from .tasks import LESION_CLASSES, TISSUE_CLASSES, LesionTask, TissueTask

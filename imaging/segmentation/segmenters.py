@@ -1,44 +1,131 @@
-"""Segmenters in scikit-learn's manner: of lesions, and of tissues.
+"""Segmenters of lesions and of tissues, scikit-learn style.
 
-They learn from real scans with masks, from synthetic ones, or from both, and give masks on the
+Both learn from synthetic scans, from real scans with masks, or from both, and give masks on the
 voxels that each scan came with.
 """
 
-import inspect
-from typing import ClassVar
+from numbers import Integral
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
-from ..metrics import dice
-from ..parameters import CHANCE
-from ..physics.tissues import TISSUES
-from ..voxelwise.estimator import BaseSegmenter
-from ..voxelwise.parameters import CONSTRAINTS, PARAMETERS
-from .targets import upright_target
+from ..parameters import CHANCE, FROM_ZERO, NOT_NEGATIVE, POSITIVE, marked, parameter, parameters
+from ..storage.models import ModelFileError
+from ..voxelwise.estimator import BaseVoxelwise
+from .tasks import LESION_CLASSES, TISSUE_CLASSES, LesionTask, TissueTask
 
-__all__ = ["LESION_CLASSES", "TISSUE_CLASSES", "LesionSegmenter", "TissueSegmenter"]
-
-LESION_CLASSES = ("background", "lesion")
-TISSUE_CLASSES = TISSUES[:6]
+__all__ = ["LesionSegmenter", "TissueSegmenter"]
 
 
-def _documented(cls):
-    cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("{parameters}", PARAMETERS)
-    return cls
+@parameters
+class _Segmenter(BaseVoxelwise):
+    """What both share; parameters marked `task` are those of their tasks."""
+
+    ct: bool = parameter(
+        False,
+        "boolean",
+        stored="always",
+        task=True,
+        doc="Clip scans to 0-80 Hounsfield units, before anything else is done to them.",
+    )
+    lesion_weight: float = parameter(
+        2.0,
+        POSITIVE,
+        task=True,
+        doc="Of the lesion in the loss, over that of every other class.",
+    )
+    tversky: float = parameter(
+        0.0,
+        NOT_NEGATIVE,
+        task=True,
+        doc="""
+            Weight of a further Tversky loss of the lesion, which forgives invented voxels sooner
+            than missed ones. See `SegmentationLoss`.""",
+    )
+    warm_start_steps: int = parameter(
+        0,
+        FROM_ZERO,
+        task=True,
+        doc="First steps, in which the loss is the squared distance of the logits from +5 or -5.",
+    )
+
+    @property
+    def classes_(self):
+        """Classes of the network's outputs, in order."""
+        return self.outputs_
+
+    def predict_proba(self, X):
+        """Probabilities at every voxel.
+
+        Parameters
+        ----------
+        X : sequence of scans
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, float32
+            Of the lesion, on the voxels of the scan; of every class, along a last axis, for
+            tissues. Arrays for arrays and picture files.
+        """
+        found = []
+        for prepared, per_class, _ in self._through(X):
+            maps = [prepared.back(one) for one in per_class]
+            found.append(prepared.restore(maps[0] if len(maps) == 1 else np.stack(maps, -1)))
+        return found
+
+    def predict_uncertainty(self, X, n_draws=10):
+        """How much probabilities vary when features are dropped at random (Monte-Carlo dropout).
+
+        Parameters
+        ----------
+        X : sequence of scans
+        n_draws : int, default=10
+            2 or more.
+
+        Returns
+        -------
+        list of nibabel.Nifti1Image, float32
+            Standard deviation of the probability, of the lesion or the largest of all classes.
+
+        Raises
+        ------
+        ValueError
+            If the network drops nothing, since it was trained with ``dropout=0``, or `n_draws` is
+            too small.
+
+        References
+        ----------
+        Gal and Ghahramani, ICML 2016, arXiv 1506.02142.
+        """
+        from ..voxelwise.windows import dropout_layers
+
+        check_is_fitted(self, "network_")
+        if not isinstance(n_draws, Integral) or n_draws < 2:
+            raise ValueError(f"n_draws must be a whole number from 2, found {n_draws!r}")
+        if not dropout_layers(self.network_):
+            raise ValueError("the network has no dropout to draw from; fit it with dropout=0.1")
+        return [
+            prepared.restore(prepared.back(np.sqrt(variance.max(0))))
+            for prepared, _, variance in self._through(X, draws=n_draws)
+        ]
+
+    def _task_of(self, outputs):
+        if outputs not in self._known_classes:
+            known = " or ".join(map(str, self._known_classes))
+            raise ModelFileError(
+                f"it has the classes {', '.join(map(str, outputs))}; {type(self).__name__} needs "
+                f"{known}"
+            )
+        return self._task_kind(outputs, **marked(self, "task"))
 
 
-@_documented
-class LesionSegmenter(BaseSegmenter):
+@parameters
+class LesionSegmenter(_Segmenter):
     """Segment lesions on scans of any sequence.
 
     Parameters
     ----------
     {parameters}
-    learn_tissues : bool, default=True
-        Without real scans, also learn the tissues around the lesion, which helps to find it; the
-        masks show the lesion only.
-    threshold : float, default=0.5
-        Probability above which a voxel is lesion.
 
     Attributes
     ----------
@@ -76,79 +163,31 @@ class LesionSegmenter(BaseSegmenter):
     """
 
     _known_classes = (LESION_CLASSES, TISSUE_CLASSES)
-    _parameter_constraints: ClassVar = {
-        **CONSTRAINTS,
-        "learn_tissues": ["boolean"],
-        "threshold": [CHANCE],
-    }
+    _task_kind = LesionTask
 
-    def __init__(
-        self,
-        architecture="unet-small",
-        *,
-        learn_tissues=True,
-        threshold=0.5,
-        channels=None,
-        initial_weights=None,
-        spatial_dims=3,
-        source=None,
-        validation_source=None,
-        contrast="both",
-        ranges="plausible",
-        real_share=0.5,
-        spacing_mm=1.0,
-        patch_size=64,
-        patches=1,
-        mirror=0.5,
-        augment=True,
-        ct=False,
-        lesion_weight=2.0,
-        tversky=0.0,
-        warm_start_steps=0,
-        deep_supervision=False,
-        dropout=0.0,
-        epochs=100,
-        steps_per_epoch=100,
-        batch_size=2,
-        learning_rate=1e-3,
-        weight_decay=1e-2,
-        validation_samples=16,
-        validation_fraction=0.0,
-        overlap=0.5,
-        test_time_flips=False,
-        precision="auto",
-        device="auto",
-        n_threads=1,
-        checkpoint=None,
-        random_state=None,
-        verbose=0,
-    ):
-        given = dict(locals())
-        for name in ("self", "__class__", "learn_tissues", "threshold"):
-            given.pop(name)
-        super().__init__(**given)
-        self.learn_tissues = learn_tissues
-        self.threshold = threshold
+    learn_tissues: bool = parameter(
+        True,
+        "boolean",
+        stored="later",
+        doc="""
+            Without real scans, also learn the tissues around the lesion, which helps to find it;
+            the masks show the lesion only.""",
+    )
+    threshold: float = parameter(
+        0.5,
+        CHANCE,
+        stored="later",
+        task=True,
+        doc="Probability above which a voxel is lesion.",
+    )
 
-    def _class_names(self, has_real):
-        return TISSUE_CLASSES if self.learn_tissues and not has_real else LESION_CLASSES
-
-    def _kept(self):
-        return [len(self.classes_) - 1]
-
-    def _scored(self):
-        return [len(self.classes_) - 1]
-
-    def _decide(self, prepared, per_class):
-        return (prepared.back(per_class[0]) > self.threshold).astype(np.uint8)
-
-    def _dice(self, found, truth, prepared):
-        truth = upright_target(truth, prepared, 2)
-        return dice(found, truth)
+    def _task(self, real):
+        tissues = self.learn_tissues and not real
+        return self._task_of(TISSUE_CLASSES if tissues else LESION_CLASSES)
 
 
-@_documented
-class TissueSegmenter(BaseSegmenter):
+@parameters
+class TissueSegmenter(_Segmenter):
     """Segment grey and white matter, fluid and lesions on scans of any sequence.
 
     Masks hold 0 background, 1 grey matter, 2 grey/white partial volume, 3 white matter, 4
@@ -171,28 +210,23 @@ class TissueSegmenter(BaseSegmenter):
     References
     ----------
     Chalcroft et al., MELBA 2025:014, arXiv 2404.01946.
+
+    Examples
+    --------
+    >>> import nibabel as nib, numpy as np
+    >>> from imaging.synthesis import LabelMapSource
+    >>> segmenter = TissueSegmenter(
+    ...     channels=(4, 8, 8), source=LabelMapSource(spacing_mm=8), spacing_mm=8, patch_size=16,
+    ...     epochs=1, steps_per_epoch=2, validation_samples=0, random_state=0,
+    ... ).fit()
+    >>> scan = nib.Nifti1Image(np.random.default_rng(0).random((20, 24, 18)), np.diag([8, 8, 8, 1]))
+    >>> (tissues,) = segmenter.predict_proba([scan])
+    >>> tissues.shape, bool(np.allclose(tissues.get_fdata().sum(-1), 1, atol=1e-5))
+    ((20, 24, 18, 6), True)
     """
 
     _known_classes = (TISSUE_CLASSES,)
+    _task_kind = TissueTask
 
-    def _class_names(self, has_real):
-        return TISSUE_CLASSES
-
-    def _kept(self):
-        return range(len(self.classes_))
-
-    def _scored(self):
-        return range(1, len(self.classes_))
-
-    def _decide(self, prepared, per_class):
-        best = np.full(prepared.upright.shape, -1.0, np.float32)
-        found = np.zeros(prepared.upright.shape, np.uint8)
-        for number, probability in enumerate(per_class):
-            here = prepared.back(probability)
-            more = here > best
-            found[more], best[more] = number, here[more]
-        return found
-
-    def _dice(self, found, truth, prepared):
-        truth = upright_target(truth, prepared, len(self.classes_))
-        return float(np.mean([dice(found == k, truth == k) for k in self._scored()]))
+    def _task(self, real):
+        return self._task_of(TISSUE_CLASSES)

@@ -1,7 +1,5 @@
 """Masks and label maps of real scans as targets on the voxels of the network."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ..errors import ImageError
@@ -9,44 +7,7 @@ from ..grids import same_grid
 from ..volumes import read_mask, read_volume, to_grid
 from ..voxelwise.geometry import prepare, resized
 
-__all__ = ["RealData", "resized_labels", "training_pairs", "upright_target"]
-
-
-class RealData(NamedTuple):
-    """Real training data: every sequence of every patient with its target.
-
-    Parameters
-    ----------
-    images : list of ndarray of shape (*spatial), float32
-        Raw intensities on the voxels of the network.
-    targets : list of ndarray of shape (*spatial), uint8
-    patients : list of int
-        To whom an image belongs.
-    fingerprints : list of str
-    """
-
-    images: list
-    targets: list
-    patients: list
-    fingerprints: list
-
-
-def training_pairs(segmenter, sequences, mask):
-    """Raw image and target, for each sequence of one patient.
-
-    Yields
-    ------
-    image : ndarray of shape (*spatial), float32
-    target : ndarray of shape (*spatial), uint8
-    fingerprint : str
-        Of the scan.
-    """
-    count = len(segmenter.classes_)
-    for scan in sequences:
-        prepared = prepare(scan, segmenter.spacing_mm, segmenter.spatial_dims)
-        truth = upright_target(mask, prepared, count)
-        target = resized_labels(truth, prepared.array.shape, count)
-        yield prepared.array, target, prepared.fingerprint
+__all__ = ["resized_labels", "upright_target"]
 
 
 def upright_target(mask, prepared, count):

@@ -1,102 +1,80 @@
 """The model card of a network: which parameters it keeps, and what it must hold to be believed.
 
-`STORED` is the one list of the parameters that masks depend on: a card is written from it, read by
-it, and a segmenter is told from another one by it.
+Format 2 has fields that all models share, and a block of the task. Format 1, which knew classes
+only, is read as format 2. What is stored is said where a parameter is declared (`stored`).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from numbers import Real
+from types import NoneType, UnionType
+from typing import get_args
 
 import numpy as np
 
-from ..errors import ImagingError
-from .parameters import per_axis
+from ..parameters import fields_of
+from ..storage.models import ModelFileError
+from .settings import Settings, per_axis
 
-__all__ = ["FORMAT", "STORED", "ModelFileError", "check_card", "plain_parameters", "restored"]
+__all__ = ["FORMAT", "as_format_2", "check_card", "plain_parameters", "restored", "stored_fields"]
 
-FORMAT = 1
-
-
-class ModelFileError(ImagingError, ValueError):
-    """A file does not hold a model that can be used here: the message says why."""
-
-
-class _Stored(NamedTuple):
-    """A parameter, its way to plain JSON and back, and the JSON types it may have there."""
-
-    name: str
-    plain: Callable  # of its value and the segmenter
-    restore: Callable
-    kinds: tuple
-    always: bool = True  # in every card; else older ones have the default of the class
-
-
-def _flips(value, segmenter):
-    return bool(value) if isinstance(value, (bool, np.bool_)) else [int(axis) for axis in value]
-
-
-def _optional_tuple(value):
-    return None if value is None else tuple(value)
-
-
-STORED = (
-    _Stored("architecture", lambda value, _: value, str, (str,)),
-    _Stored("spatial_dims", lambda value, _: int(value), int, (int,)),
-    _Stored(
-        "channels",
-        lambda value, _: None if value is None else [int(n) for n in value],
-        _optional_tuple,
-        (list, type(None)),
-    ),
-    _Stored("spacing_mm", lambda value, _: float(value), float, (int, float)),
-    _Stored("patch_size", lambda _, ours: [int(n) for n in ours.patch_size_], tuple, (list,)),
-    _Stored("deep_supervision", lambda value, _: bool(value), bool, (bool,)),
-    _Stored("dropout", lambda value, _: float(value), float, (int, float)),
-    _Stored(
-        "mirror",
-        lambda value, ours: [float(c) for c in per_axis("mirror", value, ours.spatial_dims)],
-        lambda value: value if np.ndim(value) == 0 else tuple(value),
-        (list, int, float),
-    ),
-    _Stored("ct", lambda value, _: bool(value), bool, (bool,)),
-    _Stored("overlap", lambda value, _: float(value), float, (int, float), always=False),
-    _Stored(
-        "test_time_flips",
-        _flips,
-        lambda value: value if isinstance(value, bool) else tuple(value),
-        (bool, list),
-        always=False,
-    ),
-    _Stored("threshold", lambda value, _: float(value), float, (int, float), always=False),
-    _Stored("learn_tissues", lambda value, _: bool(value), bool, (bool,), always=False),
-)
+FORMAT = 2
 
 _NEEDED = {
     "format": int,
-    "task": str,
-    "classes": list,
-    **{stored.name: stored.kinds for stored in STORED if stored.always},
+    "outputs": list,
+    "task": dict,
     "training_data": str,
     "date": str,
     "scores": dict,
     "version": str,
 }
-_OPTIONAL = {
-    **{stored.name: stored.kinds for stored in STORED if not stored.always},
-    "trained_on": list,
-    "trained_on_others": bool,
-}
+_OPTIONAL = {"trained_on": list, "trained_on_others": bool}
+_OF_TASK_1 = ("ct", "threshold", "learn_tissues")
+_RENAMED_1 = {"test_time_flips": "test_time_mirroring", "classes": "outputs"}
 
 
-def plain_parameters(segmenter):
-    """The parameters of a fitted segmenter that masks depend on, as plain JSON."""
-    own = segmenter.get_params(deep=False)
-    return {s.name: s.plain(own[s.name], segmenter) for s in STORED if s.name in own}
+def stored_fields(cls):
+    """The declared parameters of a class that its card keeps, by name: all, and those of the task.
+
+    Returns
+    -------
+    common, of_task : dict of str to dataclasses.Field
+    """
+    found = {n: f for n, f in fields_of(cls).items() if f.metadata.get("stored")}
+    shared = fields_of(Settings)
+    return (
+        {name: field for name, field in found.items() if name in shared},
+        {name: field for name, field in found.items() if name not in shared},
+    )
 
 
-def restored(card, names):
-    """Parameters from a card, of those `names` that it holds."""
-    return {s.name: s.restore(card[s.name]) for s in STORED if s.name in names and s.name in card}
+def plain_parameters(model):
+    """The parameters of a fitted model that results depend on, as plain JSON: all, of the task."""
+    counted = {
+        **model.get_params(deep=False),
+        "patch_size": model.patch_size_,
+        "mirror": per_axis("mirror", model.mirror, model.spatial_dims),
+    }
+    return tuple(
+        {name: _plain(counted[name], field.type) for name, field in fields.items()}
+        for fields in stored_fields(type(model))
+    )
+
+
+def restored(card, cls):
+    """The parameters of a class that a card holds, as `__init__` takes them."""
+    common, of_task = stored_fields(cls)
+    held = {n: card[n] for n in common if n in card}
+    held |= {n: card["task"][n] for n in of_task if n in card["task"]}
+    return {name: _restored(value) for name, value in held.items()}
+
+
+def as_format_2(card):
+    """A card of format 1 as one of format 2; others are left as they are."""
+    if card.get("format") != 1:
+        return card
+    card = {_RENAMED_1.get(name, name): value for name, value in card.items()}
+    task = {"name": card.get("task"), **{n: card.pop(n) for n in _OF_TASK_1 if n in card}}
+    return {**card, "format": FORMAT, "task": task}
 
 
 def check_card(path, card):
@@ -106,24 +84,52 @@ def check_card(path, card):
     ------
     ModelFileError
     """
-    for name, kind in {**_NEEDED, **{n: k for n, k in _OPTIONAL.items() if n in card}}.items():
-        if not isinstance(card.get(name), kind):
-            raise ModelFileError(
-                f"the model card of {str(path)!r} has {name}={card.get(name)!r}; it is missing or "
-                "of the wrong type"
-            )
-    if card["format"] != FORMAT:
+    named = f"the model card of {str(path)!r}"
+    if card.get("format") != FORMAT:
         raise ModelFileError(
-            f"{str(path)!r} has format {card['format']}, this version reads {FORMAT}; "
+            f"{str(path)!r} has format {card.get('format')}, this version reads up to {FORMAT}; "
             "install the version that wrote it"
         )
+    fields = stored_fields(Settings)[0]
+    always = {n: _kinds(f.type) for n, f in fields.items() if f.metadata["stored"] == "always"}
+    later = {n: _kinds(f.type) for n, f in fields.items() if n in card and n not in always}
+    known = {name: kind for name, kind in _OPTIONAL.items() if name in card}
+    for name, kind in {**_NEEDED, **always, **later, **known}.items():
+        if not isinstance(card.get(name), kind):
+            raise ModelFileError(
+                f"{named} has {name}={card.get(name)!r}; it is missing or of the wrong type"
+            )
     dims, size = card["spatial_dims"], card["patch_size"]
+    size = size if isinstance(size, list) else [size]
     if dims not in (2, 3) or len(size) != dims or not all(isinstance(n, int) for n in size):
+        raise ModelFileError(f"{named} has a patch_size of {size} for {dims} axes")
+    outputs = card["outputs"]
+    if not 0 < card["spacing_mm"] < np.inf or not outputs or len(set(outputs)) < len(outputs):
         raise ModelFileError(
-            f"the model card of {str(path)!r} has a patch_size of {size} for {dims} axes"
+            f"{named} has spacing_mm={card['spacing_mm']!r} and outputs {outputs!r}, which cannot "
+            "be"
         )
-    if not 0 < card["spacing_mm"] < np.inf or len(set(card["classes"])) < 2:
-        raise ModelFileError(
-            f"the model card of {str(path)!r} has spacing_mm={card['spacing_mm']!r} and classes "
-            f"{card['classes']!r}, which cannot be"
-        )
+
+
+def _kinds(annotation):
+    """Types that a value of an annotated type may have in JSON."""
+    found = []
+    for kind in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
+        json_kinds = {float: (int, float), tuple: (list,), object: (str,), None: (NoneType,)}
+        found += json_kinds.get(kind, (kind,))
+    return tuple(found)
+
+
+def _plain(value, annotation):
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(one, annotation) for one in value]
+    floating = float in (get_args(annotation) or (annotation,))
+    if isinstance(value, Real):
+        return float(value) if floating else int(value)
+    return value
+
+
+def _restored(value):
+    return tuple(_restored(one) for one in value) if isinstance(value, list) else value

@@ -1,63 +1,78 @@
-"""How a segmenter is fitted: which data it sees, which network it trains, what it is checked on."""
+"""How a network is fitted: which data it sees, which network it is, what it is checked on."""
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
 import torch
 
 from ..learning.checkpoints import CheckpointError, read_checkpoint
-from ..nets.segmenters import build_segmenter
+from ..nets.voxelwise import build_voxelwise
+from ..parameters import marked
 from ..randomness import sample_seed
-from ..segmentation.losses import SegmentationLoss
-from ..segmentation.targets import RealData
+from ..storage.models import fingerprints
+from ..storage.seen import SeenScans
 from ..synthesis.recipes import real_chain, synthetic_chain
-from ..synthesis.scans import Target
-from ..synthesis.steps import Keep, Step
-from .model_files import fingerprints, trained_weights
+from ..synthesis.steps import Step
 from .samples import PatchStream, RealScans, SyntheticHeads
-from .seen import SeenScans
+from .settings import per_axis
+from .storage import trained_weights
 from .training import FixedScans, train_patches, window_for
 
-__all__ = ["fit_network", "network_of_checkpoint", "patch_lengths"]
+__all__ = ["RealData", "fit_network", "network_of_checkpoint", "patch_lengths"]
 
 # So that validation draws from other numbers than training does.
 _VALIDATION = 2**40
 
 
-class _Loss:
-    """The loss of a network under training, which knows how far the training is."""
-
-    def __init__(self, segmenter, n_classes, stream):
-        self.parts = SegmentationLoss(
-            n_classes,
-            lesion_weight=segmenter.lesion_weight,
-            tversky=segmenter.tversky,
-            warm_start_steps=segmenter.warm_start_steps,
-        )
-        self.stream = stream
-
-    def __call__(self, logits, target):
-        return self.parts(logits, target, step=self.stream.step)
-
-
-def patch_lengths(segmenter):
-    """The patch size as one length per axis, which must suit the network."""
-    with torch.random.fork_rng():
-        divisor = build_segmenter(**_network_settings(segmenter, 2)).divisor
-    return window_for(divisor, segmenter.patch_size, segmenter.spatial_dims)
-
-
-def fit_network(segmenter, real, n_classes, seed):
-    """Train the network of a segmenter.
+class RealData(NamedTuple):
+    """Real training data: every sequence of every patient with its target.
 
     Parameters
     ----------
-    segmenter : BaseSegmenter
-        Its parameters are read.
+    images : list of ndarray of shape (*spatial), float32
+        Raw intensities on the voxels of the network.
+    targets : list of ndarray of shape (channels, *spatial)
+    patients : list of int
+        To whom an image belongs.
+    fingerprints : list of str
+    """
+
+    images: list
+    targets: list
+    patients: list
+    fingerprints: list
+
+
+class _Loss:
+    """The loss of a task under training, which knows how far the training is."""
+
+    def __init__(self, task, stream):
+        self.parts = task.loss()
+        self.stream = stream
+
+    def __call__(self, outputs, target):
+        return self.parts(outputs, target, self.stream.step)
+
+
+def patch_lengths(model):
+    """The patch size as one length per axis, which must suit the network."""
+    with torch.random.fork_rng():
+        divisor = build_voxelwise(**_network_settings(model, 2)).divisor
+    return window_for(divisor, model.patch_size, model.spatial_dims)
+
+
+def fit_network(model, task, real, seed):
+    """Train the network of a model.
+
+    Parameters
+    ----------
+    model : BaseVoxelwise
+        The parameters of `Settings` are read, and `patch_size_`.
+    task : Task
     real : RealData or None
-    n_classes : int
     seed : int
 
     Returns
@@ -67,17 +82,18 @@ def fit_network(segmenter, real, n_classes, seed):
     seen : SeenScans
         The real scans that it has learnt from.
     """
-    ours, patch_size = segmenter, segmenter.patch_size_
-    network_settings, initial, seen = _network_settings(ours, n_classes), None, SeenScans()
+    ours, patch_size = model, model.patch_size_
+    network_settings = _network_settings(ours, len(task.outputs))
+    initial, seen = None, SeenScans()
     if ours.initial_weights is not None:
         initial, card = trained_weights(ours.initial_weights, network_settings)
         seen = SeenScans.of_card(card)
     held_out, checked_on, sources = [], [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
-        sources.append((SyntheticHeads(_chain(ours, ours.source, n_classes)), share))
+        sources.append((SyntheticHeads(_chain(ours, task, ours.source), task.scaling), share))
         other = ours.source if ours.validation_source is None else ours.validation_source
-        heads = SyntheticHeads(_chain(ours, other, n_classes))
+        heads = SyntheticHeads(_chain(ours, task, other), task.scaling)
         held_out += [
             heads.draw(sample_seed(_VALIDATION, i)) for i in range(ours.validation_samples)
         ]
@@ -90,9 +106,10 @@ def fit_network(segmenter, real, n_classes, seed):
             shared = {"spacing_mm": ours.spacing_mm, "mirror": ours.mirror}
             chains = [real_chain(**shared, signed=signed) for signed in (False, True)]
         share = 1.0 if ours.source is None else ours.real_share
-        sources.append((RealScans(trained.images, trained.targets, *chains, ct=ours.ct), share))
+        scans = RealScans(trained.images, trained.targets, task.scaling, *chains)
+        sources.append((scans, share))
         held_out += [
-            RealScans([image], [target], ct=ours.ct).draw(0)
+            RealScans([image], [target], task.scaling).draw(0)
             for image, target in zip(kept.images, kept.targets, strict=True)
         ]
         checked_on.append(joblib.hash((kept.images, kept.targets)))
@@ -102,7 +119,7 @@ def fit_network(segmenter, real, n_classes, seed):
         batch_size=ours.batch_size,
         patch_size=patch_size,
         patches=ours.patches,
-        lesion_class=n_classes - 1,
+        task=task,
         seed=seed,
     )
     settings = {
@@ -110,7 +127,7 @@ def fit_network(segmenter, real, n_classes, seed):
         "mixing": ours.real_share,
         "validation": checked_on,
         "patches": ours.patches,
-        "loss": [ours.lesion_weight, ours.tversky, ours.warm_start_steps],
+        "task": [type(task).__name__, list(task.outputs), task.settings()],
         "precision": ours.precision,
     }
     if initial is not None:
@@ -119,44 +136,39 @@ def fit_network(segmenter, real, n_classes, seed):
         settings["seen_scans"] = seen.as_card()
     network, history = train_patches(
         stream,
-        FixedScans(held_out, list(ours._scored()), patch_size) if held_out else None,
-        _Loss(ours, n_classes, stream),
+        FixedScans(held_out, task, patch_size) if held_out else None,
+        _Loss(task, stream),
         network_settings,
         initial=initial,
         checkpoint=None if ours.checkpoint is None else _state_file(ours),
         settings=settings,
-        epochs=ours.epochs,
-        batch_size=ours.batch_size,
-        learning_rate=ours.learning_rate,
-        weight_decay=ours.weight_decay,
-        device=ours.device,
-        precision=ours.precision,
-        n_threads=ours.n_threads,
         seed=seed,
-        verbose=ours.verbose,
         label=type(ours).__name__,
+        score_name=task.score_name,
+        higher_is_better=task.higher_is_better,
+        **marked(ours, "training"),
     )
     return network, history, seen
 
 
-def network_of_checkpoint(segmenter, n_classes):
+def network_of_checkpoint(model, task):
     """The best network so far of a training that is kept in a folder, as `fit_network` gives it."""
-    if segmenter.checkpoint is None:
+    if model.checkpoint is None:
         raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
-    path = _state_file(segmenter)
+    path = _state_file(model)
     if not path.is_file():
         raise CheckpointError(f"no training at {str(path)!r}; fit first, or correct the folder")
     state = read_checkpoint(path)
     best = state["stopping"].get("best_model_weights_") or state["module"]
     with torch.random.fork_rng():
-        network = build_segmenter(**_network_settings(segmenter, n_classes))
+        network = build_voxelwise(**_network_settings(model, len(task.outputs)))
     weights = {name.removeprefix("network."): tensor for name, tensor in best.items()}
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{str(path)!r} holds another network than {segmenter.architecture!r} with "
-            f"{n_classes} classes; give the parameters it was trained with"
+            f"{str(path)!r} holds another network than {model.architecture!r} with "
+            f"{len(task.outputs)} outputs; give the parameters it was trained with"
         ) from error
     keys = ("train_loss", "score")
     rows = json.loads(state["history"])
@@ -166,18 +178,19 @@ def network_of_checkpoint(segmenter, n_classes):
     return network.eval(), history, seen
 
 
-def _state_file(segmenter):
-    return Path(segmenter.checkpoint).expanduser() / "training.pt"
+def _state_file(model):
+    return Path(model.checkpoint).expanduser() / "training.pt"
 
 
-def _network_settings(ours, n_classes):
+def _network_settings(ours, n_outputs):
     return {
         "architecture": ours.architecture,
-        "n_classes": n_classes,
+        "n_outputs": n_outputs,
         "spatial_dims": ours.spatial_dims,
         "channels": None if ours.channels is None else tuple(ours.channels),
         "deep_supervision": ours.deep_supervision,
         "dropout": ours.dropout,
+        "shape": per_axis("patch_size", ours.patch_size, ours.spatial_dims),
     }
 
 
@@ -185,7 +198,7 @@ def _identity(source):
     """What tells one training set from another: its steps and files, or its voxels."""
     if isinstance(source, RealScans):
         chains = [_parameters_of(chain) for chain in (source.chain, source.signed_chain)]
-        return joblib.hash((source.images, source.targets, source.ct, chains))
+        return joblib.hash((source.images, source.targets, source.scaling, chains))
     return joblib.hash(_parameters_of(source.chain))
 
 
@@ -201,7 +214,7 @@ def _parameters_of(value):
     return str(value) if isinstance(value, Path) else value
 
 
-def _chain(ours, source, n_classes):
+def _chain(ours, task, source):
     """Heads somewhat larger than the patches, so that intensities are those of a whole scan."""
     return synthetic_chain(
         source,
@@ -212,7 +225,7 @@ def _chain(ours, source, n_classes):
         mirror=ours.mirror,
         spatial_dims=ours.spatial_dims,
         noise_device="cpu",
-        ending=(Target("lesion" if n_classes == 2 else "tissues"), Keep("image", "target")),
+        ending=task.ending(),
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from ..errors import ImageError
 from ..grids import open_image
 from ..mosaics import resizing_matrix
+from ..storage.seen import fingerprint
 from ..volumes import as_picture, is_picture, read_picture, read_volume, restore_grid
-from .seen import fingerprint
 
 __all__ = ["Prepared", "prepare", "resized"]
 

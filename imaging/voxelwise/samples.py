@@ -9,51 +9,54 @@ import torch
 
 from ..learning.batches import Samples
 from ..randomness import Draws, sample_seed
-from .scaling import from_zero, standardise
 
 __all__ = ["PatchStream", "RealScans", "SyntheticHeads", "cut_patch"]
 
 
 class SyntheticHeads:
-    """Whole heads from a chain, standardised as real scans are.
+    """Whole heads from a chain, scaled as real scans are.
 
     Parameters
     ----------
     chain : Chain
         Gives ``image`` and ``target``.
+    scaling : Standardised
+        Or another one with its methods.
     """
 
-    def __init__(self, chain):
+    def __init__(self, chain, scaling):
         self.chain = chain
+        self.scaling = scaling
 
     def draw(self, seed):
-        """One head: image (1, *spatial) float32 and target (*spatial) uint8, as arrays."""
+        """One head: image (1, *spatial) float32 and target (channels, *spatial), as arrays."""
         scene, _ = self.chain.sample({}, seed)
-        return standardise(scene["image"].numpy()), scene["target"][0].numpy()
+        return self.scaling.finished(scene["image"].numpy()), scene["target"].numpy()
 
 
 class RealScans:
-    """Real scans and their masks, varied by a chain, standardised afterwards.
+    """Real scans and their targets, varied by a chain, scaled afterwards.
 
     Parameters
     ----------
     images : list of ndarray, (*spatial) float32
-        Raw intensities, each on the grid of the segmenter.
-    targets : list of ndarray, (*spatial) uint8
+        Raw intensities, each on the voxels of the network.
+    targets : list of ndarray, (channels, *spatial)
+    scaling : Standardised
+        Or another one with its methods.
     chain : Chain or None
         For magnitudes.
     signed_chain : Chain or None
         For scans with a sign: computed tomography, and those with negative voxels. Chains get a
         scan whose lowest value is 0. None takes `chain`.
-    ct : bool
     """
 
-    def __init__(self, images, targets, chain=None, signed_chain=None, *, ct=False):
+    def __init__(self, images, targets, scaling, chain=None, signed_chain=None):
         self.images = images
         self.targets = targets
+        self.scaling = scaling
         self.chain = chain
         self.signed_chain = chain if signed_chain is None else signed_chain
-        self.ct = ct
 
     def draw(self, seed):
         """One scan, as `SyntheticHeads.draw`."""
@@ -61,13 +64,12 @@ class RealScans:
         number = draws.integer(0, len(self.images) - 1)
         image, target = self.images[number], self.targets[number]
         if self.chain is None:
-            return standardise(image, ct=self.ct)[None], target
-        image, signed = from_zero(image, ct=self.ct)
+            return self.scaling.scaled(image)[None], target
+        image, signed = self.scaling.from_zero(image)
         chain = self.signed_chain if signed else self.chain
-        scene = {"image": torch.from_numpy(image[None]), "target": torch.from_numpy(target[None])}
+        scene = {"image": torch.from_numpy(image[None]), "target": torch.from_numpy(target)}
         scene, _ = chain.sample(scene, draws.seed())
-        # The window of computed tomography was cut before; noise may leave it, as in a scan.
-        return standardise(scene["image"][0].numpy())[None], scene["target"][0].numpy()
+        return self.scaling.finished(scene["image"][0].numpy())[None], scene["target"].numpy()
 
 
 class PatchStream:
@@ -82,22 +84,21 @@ class PatchStream:
     batch_size : int
         Heads of a step.
     patch_size : sequence of int
+    task : Task
+        Says where patches are centred and what fills a target.
     patches : int
-        That are cut from each head: the first through a lesion where there is one, the others
-        anywhere in the head.
-    lesion_class : int
+        That are cut from each head: the first through what the task seeks where there is some, the
+        others anywhere in the head.
     seed : int
     """
 
-    def __init__(
-        self, sources, *, length, batch_size, patch_size, patches=1, lesion_class=1, seed=0
-    ):
+    def __init__(self, sources, *, length, batch_size, patch_size, task, patches=1, seed=0):
         self.sources = sources
         self.length = length
         self.batch_size = batch_size
         self.patch_size = tuple(patch_size)
         self.patches = patches
-        self.lesion_class = lesion_class
+        self.task = task
         self.seed = seed
         self.epoch = 0
         self.batch = 0
@@ -127,9 +128,10 @@ class PatchStream:
             source = self._choose(draws.uniform())
             image, target = source.draw(draws.seed())
             for number in range(self.patches):
-                centre = self._centre(draws, image[0], target, on_lesion=number == 0)
+                centre = self._centre(draws, image[0], target if number == 0 else None)
                 images.append(cut_patch(image, centre, self.patch_size))
-                targets.append(cut_patch(target[None], centre, self.patch_size, fill=0)[0])
+                fill = self.task.target_fill
+                targets.append(cut_patch(target, centre, self.patch_size, fill=fill))
         return Samples(
             {"image": torch.from_numpy(np.stack(images))},
             torch.from_numpy(np.stack(targets)),
@@ -144,14 +146,14 @@ class PatchStream:
                 return source
         return self.sources[-1][0]
 
-    def _centre(self, draws, image, target, on_lesion):
-        """A voxel of a lesion, or of what is brighter than the average, and some way off it."""
-        places = np.flatnonzero(target == self.lesion_class) if on_lesion else []
+    def _centre(self, draws, image, target):
+        """A voxel that is sought, or one brighter than the average, and some way off it."""
+        places = [] if target is None else self.task.centres(target)
         if len(places) == 0:
             places = np.flatnonzero(image > image.mean())
         if len(places) == 0:
-            return [(n - 1) / 2 for n in target.shape]
-        voxel = np.unravel_index(places[int(draws.uniform() * len(places))], target.shape)
+            return [(n - 1) / 2 for n in image.shape]
+        voxel = np.unravel_index(places[int(draws.uniform() * len(places))], image.shape)
         return [v + draws.uniform(-p, p) / 3 for v, p in zip(voxel, self.patch_size, strict=True)]
 
 

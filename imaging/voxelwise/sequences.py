@@ -1,4 +1,6 @@
-"""All sequences of one patient, segmented together."""
+"""What a user gives as scans, and all sequences of one patient seen together."""
+
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -8,18 +10,17 @@ from ..grids import same_grid
 from ..learning.device import resolve_device
 from ..volumes import to_grid
 from .geometry import prepare, resized
-from .scaling import standardise
 from .windows import apply_windows, mirrored_axes
 
-__all__ = ["patient_probabilities"]
+__all__ = ["check_scans", "naming", "patient_numbers", "patient_results", "sequences_of"]
 
 
-def patient_probabilities(segmenter, sequences, draws=0):
-    """Mean probability over the sequences of one patient.
+def patient_results(model, sequences, draws=0):
+    """Mean result over the sequences of one patient.
 
     Parameters
     ----------
-    segmenter : BaseSegmenter
+    model : VoxelwiseModel
         Fitted.
     sequences : list of scans
     draws : int
@@ -29,26 +30,27 @@ def patient_probabilities(segmenter, sequences, draws=0):
     -------
     prepared : list of Prepared
         Of every sequence.
-    mean : ndarray of shape (classes, *spatial), float32
-        On the network's voxels of the first; only the classes that `segmenter._kept` names.
+    mean : ndarray of shape (n_kept, *spatial), float32
+        On the network's voxels of the first; only the outputs that the task keeps.
     variance : ndarray of the same shape, or None without `draws`
     """
     if not sequences:
         raise ImageError("found a patient without any scan; give at least one")
     found, total, variances = [], 0.0, 0.0
+    axes = mirrored_axes(model.test_time_mirroring, model.mirror, model.spatial_dims)
     for scan in sequences:
-        prepared = prepare(scan, segmenter.spacing_mm, segmenter.spatial_dims)
+        prepared = prepare(scan, model.spacing_mm, model.spatial_dims)
         found.append(prepared)
         mean, variance = apply_windows(
-            segmenter.network_,
-            standardise(prepared.array, ct=segmenter.ct),
-            patch_size=segmenter.patch_size_,
-            keep=segmenter._kept(),
-            overlap=segmenter.overlap,
-            axes=mirrored_axes(segmenter.test_time_flips, segmenter.mirror, segmenter.spatial_dims),
+            model.network_,
+            model.task_.scaling.scaled(prepared.array),
+            patch_size=model.patch_size_,
+            task=model.task_,
+            overlap=model.overlap,
+            axes=axes,
             draws=draws,
-            device=resolve_device(segmenter.device),
-            n_threads=segmenter.n_threads,
+            device=resolve_device(model.device),
+            n_threads=model.n_threads,
         )
         total = total + _onto(mean, prepared, found[0])
         if draws:
@@ -77,3 +79,42 @@ def _onto(values, prepared, first):
         on_first = to_grid(image, first.image)
         moved.append(resized(np.asanyarray(on_first.dataobj), first.array.shape))
     return np.stack(moved)
+
+
+def sequences_of(scan):
+    """The sequences of one patient, as a list."""
+    return list(scan) if isinstance(scan, (list, tuple)) else [scan]
+
+
+def check_scans(X):
+    """Refuse one scan where several are expected."""
+    if isinstance(X, (str, Path)) or hasattr(X, "affine"):
+        raise ImageError("found one scan where a list of scans was expected; give [scan]")
+
+
+def patient_numbers(groups, count):
+    """The patient of every entry as a number, in order of first appearance."""
+    if groups is None:
+        return list(range(count))
+    groups = list(groups)
+    if len(groups) != count:
+        raise ValueError(f"found {count} scans and {len(groups)} groups; give one label per scan")
+    missing = [n for n, label in enumerate(groups) if label is None or label != label]
+    if missing:
+        raise ValueError(f"groups names no patient for scan {missing[0]}; give a label for each")
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(groups))}
+    return [numbers[label] for label in groups]
+
+
+class naming:
+    """Says which scan an error is about."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, ImageError):
+            raise ImageError(f"scan {self.number}: {error}") from error

@@ -1,11 +1,19 @@
-"""A segmenter's way to a file and back, and what tells it from another one."""
+"""A model's way to a file and back, and what tells it from another one."""
 
 from sklearn.utils.validation import check_is_fitted
 
-from .card import ModelFileError, plain_parameters, restored
-from .seen import SeenScans
+from ..storage.models import (
+    ModelFileError,
+    fingerprints,
+    model_path,
+    pretrained_path,
+    read_model,
+    write_model,
+)
+from ..storage.seen import SeenScans
+from .card import FORMAT, as_format_2, check_card, plain_parameters, restored
 
-__all__ = ["StoredModel"]
+__all__ = ["StoredModel", "read_network", "trained_weights"]
 
 
 class StoredModel:
@@ -14,8 +22,8 @@ class StoredModel:
     def save(self, path, *, training_data="", scores=None, half=False):
         """Write the trained network and its model card to one safetensors file.
 
-        The card keeps the parameters that masks depend on, and fingerprints of the real scans that
-        it was trained on, so that `score` knows them again.
+        The card keeps the parameters that results depend on, and fingerprints of the real scans
+        that it was trained on, so that `score` knows them again.
 
         Parameters
         ----------
@@ -31,70 +39,76 @@ class StoredModel:
         Returns
         -------
         pathlib.Path
-        """
-        from .model_files import write_model
 
+        Raises
+        ------
+        ModelFileError
+            If the name has another ending, or the architecture is a function, which no card holds.
+        """
         check_is_fitted(self, "network_")
+        if callable(self.architecture):
+            raise ModelFileError(
+                "a card cannot hold an architecture that is a function; save "
+                "network_.state_dict() with torch, or take one with a name"
+            )
         card = self._card(training_data, scores or {})
-        return write_model(path, self.network_, card, half=half)
+        weights = self.network_.state_dict()
+        check_card(path, card)
+        _check_shapes(path, {n: tuple(t.shape) for n, t in weights.items()}, _network(path, card))
+        return write_model(path, weights, card, half=half)
 
     @classmethod
     def load(cls, path, **parameters):
-        """A trained segmenter from a file that `save` wrote; nothing is unpickled.
+        """A trained model from a file that `save` wrote; nothing is unpickled.
 
-        It gives the masks of the one that was saved.
+        It gives the results of the one that was saved.
 
         Parameters
         ----------
         path : path
         **parameters
-            Of the segmenter, in place of the stored ones, such as ``test_time_flips=True``. To
+            Of the model, in place of the stored ones, such as ``test_time_mirroring=True``. To
             train it further, set those of a training, such as ``epochs=20``, and call `fit`.
 
         Raises
         ------
         ModelFileError
-            If the file, its card, its classes or its weights do not fit.
+            If the file, its card, its outputs or its weights do not fit.
         ValueError
             If a parameter is out of its range.
         """
-        from .model_files import read_model
-
-        network, card = read_model(path)
-        if tuple(card["classes"]) not in cls._known_classes:
-            raise ModelFileError(
-                f"{str(path)!r} has the classes {', '.join(map(str, card['classes']))}; "
-                f"{cls.__name__} needs {' or '.join(map(str, cls._known_classes))}"
-            )
-        stored = restored(card, cls._get_param_names())
+        network, card = read_network(path)
+        stored = restored(card, cls)
+        model = cls(**{**stored, "initial_weights": str(path), **parameters})
+        model.outputs_ = tuple(card["outputs"])
         try:
-            cls(**stored)._check_parameters()
+            _ = model.task_
+        except ModelFileError as error:
+            raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}") from error
+        given = {name: value for name, value in parameters.items() if name not in stored}
+        try:
+            cls(**{**given, **stored})._check_parameters()
         except ValueError as error:
+            cls(**parameters)._check_parameters()  # it may be what was given
             raise ModelFileError(f"the model card of {str(path)!r} cannot be: {error}") from error
-        segmenter = cls(**{**stored, "initial_weights": str(path), **parameters})
-        segmenter._check_parameters()
-        segmenter.network_, segmenter.card_ = network, card
-        segmenter.classes_ = tuple(card["classes"])
-        segmenter.patch_size_ = stored["patch_size"]
-        segmenter.seen_scans_ = SeenScans.of_card(card)
-        return segmenter
+        model._check_parameters()
+        model.network_, model.card_ = network, card
+        model.patch_size_ = stored["patch_size"]
+        model.seen_scans_ = SeenScans.of_card(card)
+        return model
 
     @classmethod
     def from_pretrained(cls, name="synthetic-small", **parameters):
-        """A segmenter that comes with the package; parameters and errors as `load`."""
-        from .model_files import pretrained_path
-
+        """A model that comes with the package; parameters and errors as `load`."""
         return cls.load(pretrained_path(name), **parameters)
 
     def identity(self):
-        """A short text by which fitted segmenters can be told apart.
+        """A short text by which fitted models can be told apart.
 
-        Equal where class, weights and all parameters that masks depend on are equal; saving and
+        Equal where class, weights and all parameters that results depend on are equal; saving and
         loading keep it.
         """
         import joblib
-
-        from .model_files import fingerprints
 
         check_is_fitted(self, "network_")
         weights = fingerprints(self.network_.state_dict())
@@ -104,13 +118,116 @@ class StoredModel:
         from datetime import UTC, datetime
         from importlib import metadata
 
+        common, of_task = plain_parameters(self)
         return {
-            "task": type(self).__name__,
-            "classes": list(self.classes_),
-            **plain_parameters(self),
+            "format": FORMAT,
+            "outputs": list(self.task_.outputs),
+            "task": {"name": type(self.task_).__name__, **of_task},
+            **common,
             "training_data": training_data,
             **self.seen_scans_.as_card(),
             "date": datetime.now(UTC).date().isoformat(),
             "scores": {name: float(value) for name, value in scores.items()},
             "version": metadata.version("prognosis-mri"),
         }
+
+
+def read_network(path):
+    """Read and check a model.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    network : imaging.nets.voxelwise.VoxelwiseNet
+        float32, in evaluation mode.
+    card : dict
+        Of format 2: "outputs" in the order of the network's, "task" (its "name" and the parameters
+        that only it has), the stored parameters of `Settings`, "training_data", "date", "scores",
+        "version"; not in older ones "trained_on" (fingerprints of the real scans it was trained
+        on) and "trained_on_others" (whether there are more that are not named).
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, it is broken, its card lacks something, or its weights do not fit
+        the network that the card describes.
+    """
+    built = []
+
+    def check(card, shapes):
+        card = as_format_2(card)
+        check_card(path, card)
+        built.append(_network(path, card))
+        _check_shapes(path, shapes, built[0])
+        return card
+
+    weights, card = read_model(path, check)
+    (network,) = built
+    network.load_state_dict(weights)
+    return network.eval(), card
+
+
+def trained_weights(model, settings):
+    """The weights of a trained network, for one that is to be trained further.
+
+    Parameters
+    ----------
+    model : str or path
+        As for `model_path`.
+    settings : dict
+        For `build_voxelwise`, of the network that is to be trained.
+
+    Returns
+    -------
+    weights : dict of str to Tensor
+    card : dict
+        See `read_network`.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such model, or its network is another one.
+    """
+    network, card = read_network(model_path(model))
+    channels = None if card["channels"] is None else tuple(card["channels"])
+    for name, value in {**card, "channels": channels}.items():
+        if name in ("architecture", "channels", "spatial_dims") and settings[name] != value:
+            raise ModelFileError(
+                f"initial_weights={str(model)!r} has {name}={value!r} and this model "
+                f"{settings[name]!r}; give it the same"
+            )
+    return network.state_dict(), card
+
+
+def _network(path, card):
+    import torch
+
+    from ..nets.voxelwise import build_voxelwise
+
+    try:
+        with torch.random.fork_rng():  # random weights that are overwritten
+            return build_voxelwise(
+                card["architecture"],
+                len(card["outputs"]),
+                spatial_dims=card["spatial_dims"],
+                channels=None if card["channels"] is None else tuple(card["channels"]),
+                deep_supervision=card["deep_supervision"],
+                dropout=card["dropout"],
+            )
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} describes a network that cannot be built: {error}"
+        ) from error
+
+
+def _check_shapes(path, found, network):
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            raise ModelFileError(
+                f"{str(path)!r} holds {name!r} of shape {found.get(name)}, where the network of "
+                f"its card has {expected.get(name)}"
+            )

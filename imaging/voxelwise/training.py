@@ -1,4 +1,4 @@
-"""Train a segmentation network on patches, by the one training engine."""
+"""Train a network from voxels to voxels on patches, by the one training engine."""
 
 import numpy as np
 import torch
@@ -6,15 +6,14 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from ..learning.engine import TrainingError, train_network
-from ..metrics import dice
-from ..nets.segmenters import build_segmenter
-from .parameters import per_axis
+from ..nets.voxelwise import build_voxelwise
 from .samples import cut_patch
+from .settings import per_axis
 
-__all__ = ["FixedScans", "Logits", "train_patches", "window_for"]
+__all__ = ["FixedScans", "Outputs", "plain_network", "train_patches", "window_for"]
 
 
-class Logits(nn.Module):
+class Outputs(nn.Module):
     """A network with the memory layout in which convolutions on a processor are fastest.
 
     Parameters
@@ -30,22 +29,18 @@ class Logits(nn.Module):
         self.to(memory_format=self.layout)
 
     def forward(self, image):
-        """Logits, or a list of them, of shape (batch, classes, *spatial)."""
+        """Outputs, or a list of them, of shape (batch, n_outputs, *spatial)."""
         return self.network(image.contiguous(memory_format=self.layout))
 
 
 class FixedScans:
-    """A validation set that is made once: the mean Dice of a network on it, always by the same way.
-
-    A class that a scan has not counts 1 where the network does not find it, and 0 where it does,
-    so that false alarms on healthy scans cost as much as missed lesions.
+    """A validation set that is made once: the mean score of a network on it, always the same way.
 
     Parameters
     ----------
     heads : list of (image, target)
         As `SyntheticHeads.draw` gives them.
-    classes : sequence of int
-        That are scored.
+    task : Task
     patch_size : sequence of int
 
     Raises
@@ -54,15 +49,15 @@ class FixedScans:
         If there is no scan.
     """
 
-    def __init__(self, heads, classes, patch_size):
+    def __init__(self, heads, task, patch_size):
         if not heads:
             raise ValueError("there is no validation scan to score a network on; give one or more")
         self.heads = heads
-        self.classes = classes
+        self.task = task
         self.patch_size = tuple(patch_size)
 
     def __call__(self, network):
-        """Mean Dice over scans and classes, from 0 to 1.
+        """Mean of what the task scores over all scans.
 
         Raises
         ------
@@ -70,24 +65,23 @@ class FixedScans:
             If the network gives no numbers.
         """
         device = next(network.parameters()).device
-        per_class = {number: [] for number in self.classes}
+        scores = []
         for place, (image, target) in enumerate(self.heads):
-            size = [max(n, p) for n, p in zip(target.shape, self.patch_size, strict=True)]
-            middle = [(n - 1) / 2 for n in target.shape]
+            shape = image.shape[1:]
+            size = [max(n, p) for n, p in zip(shape, self.patch_size, strict=True)]
+            middle = [(n - 1) / 2 for n in shape]
             image = torch.from_numpy(cut_patch(image, middle, size))[None].to(device)
-            logits = sliding_window_inference(
+            outputs = sliding_window_inference(
                 image, self.patch_size, 4, network, overlap=0.25, mode="gaussian"
             )
-            if not bool(torch.isfinite(logits).all()):
+            if not bool(torch.isfinite(outputs).all()):
                 raise TrainingError(
                     f"the network gives NaN or infinite values on validation scan {place}, so it "
                     "cannot be scored; lower learning_rate, or look for extreme values in the scan"
                 )
-            found = logits[0].float().argmax(0).cpu().numpy()
-            truth = cut_patch(target[None], middle, size, fill=0)[0]
-            for number, scores in per_class.items():
-                scores.append(dice(found == number, truth == number))
-        return float(np.mean([np.mean(scores) for scores in per_class.values()]))
+            truth = cut_patch(target, middle, size, fill=self.task.target_fill)
+            scores.append(self.task.score(outputs[0].float(), truth))
+        return float(np.mean([np.mean(column) for column in zip(*scores, strict=True)]))
 
 
 def window_for(network_divisor, patch_size, spatial_dims):
@@ -118,9 +112,9 @@ def train_patches(
     stream : PatchStream
     validation : FixedScans or None
     loss : callable
-        (logits, targets) -> loss of each sample, or their mean.
+        (outputs, targets) -> loss of each sample, or their mean.
     network_settings : dict
-        For `build_segmenter`.
+        For `build_voxelwise`.
     initial : dict of str to Tensor, default=None
         Weights to begin with, but for layers of another shape.
     settings : dict, default=None
@@ -136,12 +130,12 @@ def train_patches(
     """
 
     def new():
-        network = build_segmenter(**network_settings)
+        network = build_voxelwise(**network_settings)
         if initial is not None:
             fresh = network.state_dict()
             same = {n: t for n, t in initial.items() if n in fresh and fresh[n].shape == t.shape}
             network.load_state_dict(fresh | same)
-        return Logits(network)
+        return Outputs(network)
 
     network, history = train_network(
         new,
@@ -149,7 +143,7 @@ def train_patches(
         loss=loss,
         score=validation,
         settings={
-            **network_settings,
+            **plain_network(network_settings),
             "patch_size": stream.patch_size,
             "scans": len(stream),
             **(settings or {}),
@@ -157,3 +151,13 @@ def train_patches(
         **engine,
     )
     return network.network, history
+
+
+def plain_network(settings):
+    """Settings of a network as plain values; a function is known by its name."""
+    architecture, shape = settings["architecture"], settings["shape"]
+    plain = {name: value for name, value in settings.items() if name != "shape"}
+    if callable(architecture):
+        plain |= {"architecture": f"{architecture.__module__}.{architecture.__qualname__}"}
+        plain |= {"shape": shape}
+    return plain

@@ -1,4 +1,4 @@
-"""Probabilities from a trained network: windows, mirrored copies, draws of dropout."""
+"""Results of a trained network: windows, mirrored copies, draws of dropout."""
 
 import copy
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ..learning.device import private_torch_state
-from .parameters import per_axis
-from .training import Logits
+from .settings import per_axis
+from .training import Outputs
 
 __all__ = ["apply_windows", "dropout_layers", "head_box", "mirrored_axes"]
 
@@ -21,7 +21,7 @@ def apply_windows(
     array,
     *,
     patch_size,
-    keep,
+    task,
     overlap=0.5,
     axes=(),
     draws=0,
@@ -29,21 +29,21 @@ def apply_windows(
     n_threads=None,
     seed=0,
 ):
-    """Probability of classes at every voxel.
+    """What a network says of every voxel.
 
     Parameters
     ----------
     network : torch.nn.Module
     array : ndarray of shape (*spatial)
-        Standardised.
+        Scaled as in training.
     patch_size : sequence of int
         Of the windows, which overlap by `overlap` and are averaged with Gaussian weights.
-    keep : sequence of int
-        Classes to return.
+    task : Task
+        Says which outputs are kept, what they mean, and what is outside the head.
     overlap : float
     axes : sequence of int
-        Also segment the copies mirrored along every set of these axes (8 copies for 3 axes) and
-        average the probabilities.
+        Also look at the copies mirrored along every set of these axes (8 copies for 3 axes) and
+        average the results.
     draws : int
         Repeat with dropout at work, so many times; 0 switches it off.
     device : torch.device
@@ -53,21 +53,22 @@ def apply_windows(
 
     Returns
     -------
-    mean : ndarray of shape (len(keep), *spatial), float32
+    mean : ndarray of shape (n_kept, *spatial), float32
     variance : ndarray of the same shape, or None without `draws`
     """
     from monai.inferers import sliding_window_inference
 
-    keep = list(keep)
+    keep = list(task.kept)
     device = torch.device(device)
     network = network if device.type == "cpu" else copy.deepcopy(network).to(device)
-    on_device = Logits(network).eval()
+    on_device = Outputs(network).eval()
 
-    def probabilities(windows):
-        return torch.softmax(on_device(windows).float(), 1)[:, keep]
+    def results(windows):
+        return task.activated(on_device(windows).float())[:, keep]
 
     # Windows of nothing but air were never trained on: normalised, their noise looks like anything.
-    box = head_box(array)
+    everywhere = tuple(slice(0, n) for n in array.shape)
+    box = everywhere if task.outside is None else head_box(array)
     image = torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].to(device)
     flips = [
         tuple(2 + a for a in chosen)
@@ -86,7 +87,7 @@ def apply_windows(
                     image.flip(flip),
                     tuple(patch_size),
                     _WINDOWS_AT_ONCE,
-                    probabilities,
+                    results,
                     overlap=overlap,
                     mode="gaussian",
                     cval=float(image.min()),
@@ -97,7 +98,9 @@ def apply_windows(
                 count += 1
     mean = total / count
     whole = np.zeros((len(keep), *array.shape), np.float32)
-    whole[[k for k, number in enumerate(keep) if number == 0]] = 1  # air is background
+    if task.outside is not None:
+        for values, number in zip(whole, keep, strict=True):
+            values[:] = task.outside[number]
     whole[(slice(None), *box)] = mean.cpu().numpy()
     if not draws:
         return whole, None
@@ -106,14 +109,14 @@ def apply_windows(
     return whole, variance
 
 
-def mirrored_axes(test_time_flips, mirror, spatial_dims):
+def mirrored_axes(test_time_mirroring, mirror, spatial_dims):
     """Axes of the mirrored copies: True means those that training mirrored, too."""
-    if isinstance(test_time_flips, (bool, np.bool_)):
-        if not test_time_flips:
+    if isinstance(test_time_mirroring, (bool, np.bool_)):
+        if not test_time_mirroring:
             return ()
         chances = per_axis("mirror", mirror, spatial_dims)
         return tuple(axis for axis, chance in enumerate(chances) if chance > 0)
-    return tuple(test_time_flips)
+    return tuple(test_time_mirroring)
 
 
 def dropout_layers(network):

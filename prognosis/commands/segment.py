@@ -121,7 +121,7 @@ def _written(mask, folder, scan, name):
 
 
 def _draw(scan, mask, folder, name, ml):
-    from imaging.segmentation.overlay import save_overlay
+    from imaging.overlay import save_overlay
 
     save_overlay(scan, mask, folder / f"{name}_lesion.png", title=f"{name}: {ml:.1f} ml")
 
@@ -164,7 +164,7 @@ def _names(scans):
 def _model(options):
     from imaging.learning.device import resolve_device
     from imaging.segmentation import LesionSegmenter
-    from imaging.voxelwise.model_files import model_path
+    from imaging.storage.models import model_path
 
     try:
         resolve_device(options.device)

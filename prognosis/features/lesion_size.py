@@ -101,7 +101,7 @@ def _fitted_segmenter(segmenter):
         return None
     if isinstance(segmenter, (str, os.PathLike)):
         from imaging.segmentation import LesionSegmenter
-        from imaging.voxelwise.model_files import model_path
+        from imaging.storage.models import model_path
 
         return LesionSegmenter.load(model_path(segmenter))
     segmenter = getattr(segmenter, "estimator", segmenter)  # of a FrozenEstimator

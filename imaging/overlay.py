@@ -5,9 +5,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..grids import same_grid
-from ..storage.files import replacing
-from ..volumes import read_mask, read_volume, to_grid
+from .grids import same_grid
+from .storage.files import replacing
+from .volumes import read_mask, read_volume, to_grid
 
 __all__ = ["save_overlay"]
 

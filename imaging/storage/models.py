@@ -1,0 +1,170 @@
+"""Trained networks as files: safetensors with a model card, never a pickle.
+
+A card is a table of plain values. What a file says about itself is checked before it is believed;
+what has to be in a card is for those to say who write it.
+"""
+
+import json
+from pathlib import Path
+
+from ..errors import ImagingError
+from .files import replacing
+
+__all__ = [
+    "WEIGHTS",
+    "ModelFileError",
+    "fingerprints",
+    "model_path",
+    "pretrained_path",
+    "read_model",
+    "write_model",
+]
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+_CARD = "model_card"
+
+
+class ModelFileError(ImagingError, ValueError):
+    """A file does not hold a model that can be used here: the message says why."""
+
+
+def write_model(path, weights, card, *, half=False):
+    """Write the weights of a network and its card, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Ending in .safetensors.
+    weights : dict of str to Tensor
+    card : dict
+        Plain values.
+    half : bool, default=False
+        Store 16-bit floats: half the size, three digits.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ModelFileError(f"found the name {path.name!r}; give one that ends in .safetensors")
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
+        for name, tensor in weights.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_CARD: json.dumps(card)})
+    return path
+
+
+def read_model(path, check):
+    """Read weights and card.
+
+    Parameters
+    ----------
+    path : path
+    check : callable
+        Takes the card and the shapes of all tensors by name, before any is read; returns the card
+        as it counts, or raises ModelFileError.
+
+    Returns
+    -------
+    weights : dict of str to Tensor
+    card : dict
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, it is broken, `check` refuses it, or a weight is not finite.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"no model at {str(path)!r}; correct the path")
+    try:
+        with safe_open(path, "pt") as file:
+            card = _parsed(path, (file.metadata() or {}).get(_CARD))
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            card = check(card, shapes)
+            weights = {name: file.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is no safetensors file ({str(error).splitlines()[0]}); copy it again"
+        ) from error
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelFileError(f"{str(path)!r} holds values in {name!r} that are not finite")
+    return weights, card
+
+
+def fingerprints(weights):
+    """Name and hash of every tensor, equal for equal numbers."""
+    import joblib
+
+    # As bytes: a hash of arrays would tell apart memory layouts of the same numbers.
+    return [(name, joblib.hash(tensor.numpy().tobytes())) for name, tensor in weights.items()]
+
+
+def model_path(model):
+    """The file of a model: itself if its name ends in .safetensors, else one of the package.
+
+    Parameters
+    ----------
+    model : str or path
+
+    Returns
+    -------
+    pathlib.Path
+
+    Examples
+    --------
+    >>> model_path("mine.safetensors").name, model_path("synthetic-small").name
+    ('mine.safetensors', 'synthetic-small.safetensors')
+    """
+    return Path(model) if str(model).endswith(".safetensors") else pretrained_path(str(model))
+
+
+def pretrained_path(name):
+    """The file of a model that comes with the package.
+
+    Raises
+    ------
+    ModelFileError
+        If none has this name.
+
+    Examples
+    --------
+    >>> pretrained_path("huge")
+    Traceback (most recent call last):
+        ...
+    imaging.storage.models.ModelFileError: no pretrained model 'huge': ...
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors")))
+        remedy = f"choose among {known}" if known else "none comes with this version"
+        raise ModelFileError(
+            f"no pretrained model {name!r}: {remedy}; or fit a model, save it, give its file"
+        )
+    return path
+
+
+def _parsed(path, text):
+    if text is None:
+        raise ModelFileError(
+            f"{str(path)!r} has no model card; it was not written by `save` of a model"
+        )
+    try:
+        card = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"the model card of {str(path)!r} is no JSON ({error})") from error
+    if not isinstance(card, dict):
+        raise ModelFileError(f"the model card of {str(path)!r} is no table of names and values")
+    return card

@@ -1,0 +1,2 @@
+from .estimator import VoxelwiseModel
+from .task import Task
