@@ -44,7 +44,7 @@ def speed(name, threads):
     """Seconds without and with all 8 flips, and the highest memory of the process."""
     head = whole_head()
     for flips in (False, (0, 1, 2)):
-        model = model_of(name, n_threads=threads, test_time_flips=flips)
+        model = model_of(name, n_threads=threads, test_time_mirroring=flips)
         start = time.perf_counter()
         model.predict([head])
         seconds = time.perf_counter() - start

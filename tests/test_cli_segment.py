@@ -156,7 +156,7 @@ def test_the_model_keeps_what_no_option_changes(segmenter, two, tmp_path):
     from imaging.segmentation import LesionSegmenter
 
     path = segmenter.save(tmp_path / "model.safetensors")
-    own = LesionSegmenter.load(path, threshold=0.16, test_time_flips=True)
+    own = LesionSegmenter.load(path, threshold=0.16, test_time_mirroring=True)
     own.save(tmp_path / "own.safetensors")
     arguments = ["segment", two[0], "--out", str(tmp_path / "out")]
     assert main([*arguments, "--model", str(tmp_path / "own.safetensors")]) == 0

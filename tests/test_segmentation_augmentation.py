@@ -18,9 +18,10 @@ from imaging.synthesis.noise import add_noise
 from imaging.synthesis.recipes import real_chain
 from imaging.voxelwise import scaling
 from imaging.voxelwise.samples import RealScans
-from imaging.voxelwise.scaling import from_zero, standardise
+from imaging.voxelwise.scaling import Standardised, from_zero, standardise
 
 SHAPE = (32, 36, 32)
+NOTHING = np.zeros((1, *SHAPE), np.uint8)
 
 
 def _ball(radius):
@@ -37,22 +38,22 @@ def _ct():
 
 
 def _scans(scan, **settings):
-    target = _ball(6).astype(np.uint8)
+    target = _ball(6).astype(np.uint8)[None]
     chains = [real_chain(signed=signed) for signed in (False, True)]
-    return RealScans([scan], [target], *chains, **settings)
+    return RealScans([scan], [target], Standardised(**settings), *chains)
 
 
 def test_computed_tomography_keeps_its_contrast_in_every_draw():
     scans = _scans(_ct(), ct=True)
-    clean, target = RealScans(scans.images, scans.targets, ct=True).draw(0)
+    clean, target = RealScans(scans.images, scans.targets, Standardised(ct=True)).draw(0)
     rim = _ball(11) & ~_ball(8)
-    expected = clean[0][target > 0].mean() - clean[0][rim].mean()
+    expected = clean[target > 0].mean() - clean[0][rim].mean()
     for seed in range(40):
         image, moved = scans.draw(seed)
         # The rim moves with the head: what is near the lesion and as dark as brain was there.
-        inside = image[0][moved > 0]
-        near = torch.nn.functional.max_pool3d(torch.from_numpy(moved[None].astype("f4")), 7, 1, 3)
-        around = image[0][(near[0].numpy() > 0) & (moved == 0)]
+        inside = image[moved > 0]
+        near = torch.nn.functional.max_pool3d(torch.from_numpy(moved.astype("f4")), 7, 1, 3)
+        around = image[(near.numpy() > 0) & (moved == 0)]
         assert inside.mean() - np.median(around) > 0.35 * expected, seed
 
 
@@ -66,7 +67,7 @@ def test_a_window_that_was_cut_and_moved_gives_the_same(monkeypatch):
     assert moved.min() == 0 and moved.max() == 170
     np.testing.assert_allclose(standardise(moved), standardise(scan, ct=True), atol=1e-5)
     np.testing.assert_array_equal(
-        RealScans([scan], [np.zeros(SHAPE, np.uint8)], ct=True).draw(0)[0][0],
+        RealScans([scan], [NOTHING], Standardised(ct=True)).draw(0)[0][0],
         standardise(scan, ct=True),
     )
 
@@ -77,7 +78,7 @@ def test_scans_with_a_sign_keep_their_order(kind):
     head += np.random.default_rng(0).normal(0, 3, SHAPE).astype(np.float32)
     scan = (head - head.mean()) / head.std() - (10 if kind == "all negative" else 0)
     still = Chain(*real_chain(signed=True).steps[1:])  # all but the movement
-    scans = RealScans([scan], [np.zeros(SHAPE, np.uint8)], still)
+    scans = RealScans([scan], [NOTHING], Standardised(), still)
     for seed in range(20):
         image, _ = scans.draw(seed)
         assert spearmanr(image.ravel()[::7], scan.ravel()[::7]).statistic > 0.55, seed
@@ -89,7 +90,7 @@ def test_what_moves_in_from_outside_a_scan_is_air():
     rng = np.random.default_rng(0)
     scan = np.where(_ball(13), 2.0, -1.0).astype(np.float32) + rng.normal(0, 0.01, SHAPE)
     chains = [real_chain(signed=signed) for signed in (False, True)]
-    scans = RealScans([scan.astype(np.float32)], [np.zeros(SHAPE, np.uint8)], *chains)
+    scans = RealScans([scan.astype(np.float32)], [NOTHING], Standardised(), *chains)
     for seed in range(10):
         image = scans.draw(seed)[0][0]
         corners = image[:: SHAPE[0] - 1, :: SHAPE[1] - 1, :: SHAPE[2] - 1]

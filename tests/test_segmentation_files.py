@@ -14,8 +14,9 @@ from sklearn.base import clone
 from imaging import ModelFileError
 from imaging.learning.checkpoints import CheckpointError
 from imaging.segmentation import LesionSegmenter, TissueSegmenter
+from imaging.storage.models import WEIGHTS
 from imaging.synthesis import Keep, LabelMapSource, Target, synthetic_chain
-from imaging.voxelwise.model_files import WEIGHTS, read_model
+from imaging.voxelwise.storage import read_network
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_loaded_model_gives_the_same_probabilities(segmenter, path, scan):
 
 def test_the_card_says_what_it_is(segmenter, path):
     card = LesionSegmenter.load(path, threshold=0.3).card_
-    assert card["classes"] == list(segmenter.classes_)
+    assert card["outputs"] == list(segmenter.classes_)
     assert card["training_data"] == "made here" and card["scores"] == {"dice": 0.5}
     assert card["spacing_mm"] == 8 and len(card["date"]) == 10 and card["version"]
 
@@ -63,7 +64,7 @@ def test_the_card_says_what_it_is(segmenter, path):
 def test_tissues_load_where_the_classes_are_theirs(path, scan):
     tissues = TissueSegmenter.load(path).predict([scan])[0]
     assert set(np.unique(tissues.dataobj)) <= set(range(6))
-    _rewritten(path, {"classes": ["background", "grey matter", "lesion", "csf", "fat", "air"]})
+    _rewritten(path, {"outputs": ["background", "grey matter", "lesion", "csf", "fat", "air"]})
     with pytest.raises(ModelFileError, match="has the classes background, grey matter, lesion"):
         TissueSegmenter.load(path)
     with pytest.raises(ModelFileError, match="LesionSegmenter needs"):
@@ -74,8 +75,10 @@ def test_tissues_load_where_the_classes_are_theirs(path, scan):
     ("change", "message"),
     [
         ({"format": 99}, "format 99"),
-        ({"classes": ["background", "lesion"]}, "of shape"),
+        ({"outputs": ["background", "lesion"]}, "of shape"),
         ({"channels": [4, 8, 16]}, "of shape"),
+        ({"outputs": []}, "outputs"),
+        ({"task": "lesions"}, "task='lesions'; it is missing or of the wrong type"),
         ({"channels": [4]}, "cannot be built"),
         ({"architecture": "oracle"}, "cannot be built"),
         ({"spacing_mm": -1}, "spacing_mm=-1"),
@@ -142,7 +145,7 @@ def test_models_of_the_package_are_small_and_whole():
     assert [file.stem for file in files] == ["synthetic-small"]
     for file in files:
         assert file.stat().st_size <= 10e6
-        network, card = read_model(file)
+        network, card = read_network(file)
         assert card["training_data"] and card["scores"] and not network.training
     with pytest.raises(ModelFileError, match="no pretrained model 'huge'"):
         LesionSegmenter.from_pretrained("huge")

@@ -35,7 +35,7 @@ WRONG = {
     "validation_samples": [-1, 0.5],
     "validation_fraction": [1, -0.1],
     "overlap": [1, -0.1],
-    "test_time_flips": ["all", 1, (0, 3), (-1,), (0.5,), None],
+    "test_time_mirroring": ["all", 1, (0, 3), (-1,), (0.5,), None],
     "precision": ["typo", None],
     "device": [0],
     "n_threads": [0],
@@ -50,8 +50,8 @@ TOGETHER = [
     ({"mirror": (0.5, 0.5)}, "mirror .* has 2 numbers for 3 axes"),
     ({"patch_size": (16, 16)}, "patch_size .* has 2 numbers for 3 axes"),
     ({"spatial_dims": 2, "mirror": (0.5, 0, 0)}, "mirror .* has 3 numbers for 2 axes"),
-    ({"spatial_dims": 2, "test_time_flips": (2,)}, "test_time_flips names axes"),
-    ({"test_time_flips": (0, 0)}, "different axes below 3"),
+    ({"spatial_dims": 2, "test_time_mirroring": (2,)}, "test_time_mirroring names axes"),
+    ({"test_time_mirroring": (0, 0)}, "different axes below 3"),
 ]
 WORDS = [(name, value) for name, values in WRONG.items() for value in values]
 
@@ -79,7 +79,7 @@ def test_wrong_together(change, message):
 def test_predicting_and_loading_refuse_them_too(segmenter, tmp_path):
     path = segmenter.save(tmp_path / "model.safetensors")
     loaded = LesionSegmenter.load(path)
-    for change in ({"threshold": 5}, {"mirror": (0.5, 0.5)}, {"test_time_flips": (0, 7)}):
+    for change in ({"threshold": 5}, {"mirror": (0.5, 0.5)}, {"test_time_mirroring": (0, 7)}):
         (name,) = change
         with pytest.raises(ValueError, match=name):
             LesionSegmenter.load(path, **change)
@@ -94,9 +94,9 @@ def test_predicting_and_loading_refuse_them_too(segmenter, tmp_path):
 def test_numbers_of_numpy_are_numbers(segmenter, tmp_path):
     scan = nib.Nifti1Image(np.random.default_rng(0).random((12, 12, 12)), np.diag([8, 8, 8, 1.0]))
     path = segmenter.save(tmp_path / "model.safetensors")
-    plain = LesionSegmenter.load(path, threshold=0.25, test_time_flips=True)
+    plain = LesionSegmenter.load(path, threshold=0.25, test_time_mirroring=True)
     odd = LesionSegmenter.load(
-        path, threshold=np.float64(0.25), test_time_flips=np.True_, mirror=np.array([0.5, 0, 0])
+        path, threshold=np.float64(0.25), test_time_mirroring=np.True_, mirror=np.array([0.5, 0, 0])
     )
     one, other = (model.predict([scan])[0].dataobj for model in (plain, odd))
     np.testing.assert_array_equal(one, other)

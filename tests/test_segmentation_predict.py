@@ -8,7 +8,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from imaging.errors import ImageError
-from imaging.segmentation import LESION_CLASSES, TISSUE_CLASSES, LesionSegmenter, TissueSegmenter
+from imaging.segmentation import (
+    LESION_CLASSES,
+    TISSUE_CLASSES,
+    LesionSegmenter,
+    LesionTask,
+    TissueSegmenter,
+)
 from imaging.voxelwise.windows import apply_windows, mirrored_axes
 
 RNG = np.random.default_rng(0)
@@ -34,7 +40,7 @@ class _Bright(torch.nn.Module):
 def _fitted(cls=LesionSegmenter, classes=LESION_CLASSES, drop=0.0, **parameters):
     segmenter = cls(**{"spacing_mm": 2, "patch_size": 16, **parameters})
     segmenter.network_ = _Bright(len(classes), drop).eval()
-    segmenter.classes_ = classes
+    segmenter.outputs_ = classes
     segmenter.patch_size_ = (16, 16, 16)
     return segmenter
 
@@ -77,7 +83,7 @@ def test_paths_and_images_are_the_same_and_classes_come_last(tmp_path):
 def test_flips_average_over_eight_probabilities():
     array = RNG.normal(size=(16, 16, 16)).astype(np.float32)
     network = _Bright()
-    keep = {"patch_size": (16, 16, 16), "keep": [1]}
+    keep = {"patch_size": (16, 16, 16), "task": LesionTask()}
     mean, _ = apply_windows(network, array, axes=(0, 1, 2), **keep)
     expected = []
     for code in range(8):
@@ -99,7 +105,7 @@ def test_flips_are_of_the_axes_that_training_mirrored():
 def test_windows_agree_with_the_whole_scan():
     array = RNG.normal(size=(40, 24, 33)).astype(np.float32)
     network = _Bright()
-    found, _ = apply_windows(network, array, patch_size=(16, 16, 16), keep=[1])
+    found, _ = apply_windows(network, array, patch_size=(16, 16, 16), task=LesionTask())
     with torch.inference_mode():
         whole = network(torch.from_numpy(array)[None, None]).softmax(1)[0, 1].numpy()
     # `roll` wraps at the border of each window, so only what is far from one agrees closely

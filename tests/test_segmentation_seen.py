@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from imaging.segmentation import LesionSegmenter
-from imaging.voxelwise.seen import SeenScans, fingerprint
+from imaging.storage.seen import SeenScans, fingerprint
 
 AFFINE = np.diag([8.0, 8, 8, 1])
 TINY = {

@@ -10,10 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from imaging import ModelFileError
+from imaging.parameters import marked
 from imaging.segmentation import LesionSegmenter, TissueSegmenter
 from imaging.synthesis import LabelMapSource
 from imaging.voxelwise import estimator, sequences, windows
-from imaging.voxelwise.card import STORED, plain_parameters
+from imaging.voxelwise.card import plain_parameters, stored_fields
 
 UNUSUAL = {
     "architecture": "dynunet-small",
@@ -25,11 +26,12 @@ UNUSUAL = {
     "dropout": 0.125,
     "ct": True,
     "overlap": 0.625,
-    "test_time_flips": (0, 2),
+    "test_time_mirroring": (0, 2),
     "threshold": 0.1875,
     "learn_tissues": False,
     "spatial_dims": 3,
 }
+STORED = {name for part in stored_fields(LesionSegmenter) for name in part}
 TRAINING = {"epochs": 1, "steps_per_epoch": 1, "validation_samples": 0, "random_state": 0}
 
 
@@ -60,7 +62,7 @@ def _changed(parameters):
         "dropout": 0.25,
         "ct": False,
         "overlap": 0.25,
-        "test_time_flips": True,
+        "test_time_mirroring": True,
         "threshold": 0.5,
         "learn_tissues": True,
         "spatial_dims": 2,
@@ -83,16 +85,18 @@ def test_masks_parameters_and_identity_come_back(unusual, scan, tmp_path):
 @pytest.mark.parametrize("flips", [True, False, (), (1,)])
 def test_every_kind_of_flips_and_mirror_comes_back(segmenter, tmp_path, flips):
     model = LesionSegmenter.load(segmenter.save(tmp_path / "model.safetensors"))
-    model.set_params(test_time_flips=flips, mirror=0.5)
+    model.set_params(test_time_mirroring=flips, mirror=0.5)
     loaded = LesionSegmenter.load(model.save(tmp_path / "flips.safetensors"))
-    assert loaded.test_time_flips == flips and type(loaded.test_time_flips) is type(flips)
+    assert loaded.test_time_mirroring == flips and type(loaded.test_time_mirroring) is type(flips)
     assert loaded.mirror == (0.5, 0.5, 0.5) and loaded.identity() == model.identity()
 
 
 def test_what_is_given_counts_more_than_the_card(unusual, scan, tmp_path):
     path = unusual.save(tmp_path / "model.safetensors")
-    loaded = LesionSegmenter.load(path, threshold=0.0, test_time_flips=False)
-    assert loaded.threshold == 0.0 and loaded.test_time_flips is False and loaded.overlap == 0.625
+    loaded = LesionSegmenter.load(path, threshold=0.0, test_time_mirroring=False)
+    assert (
+        loaded.threshold == 0.0 and loaded.test_time_mirroring is False and loaded.overlap == 0.625
+    )
     assert loaded.identity() != unusual.identity()
 
 
@@ -113,37 +117,44 @@ def test_identity_knows_every_parameter_that_masks_depend_on(segmenter, tmp_path
         for other, one in {name: kept, **held}.items():
             setattr(model, other, one)
     assert model.identity() == before
-    assert set(_changed(None)) == {s.name.replace("patch_size", "patch_size_") for s in STORED}
+    assert set(_changed(None)) == {name.replace("patch_size", "patch_size_") for name in STORED}
 
 
 def test_whatever_predicting_reads_is_stored():
-    """Parameters that the code between a scan and its mask takes from a segmenter."""
+    """Parameters that the code between a scan and its mask takes from a model, or its task has."""
     sources = [inspect.getsource(module) for module in (sequences, windows)]
-    kinds = (LesionSegmenter, TissueSegmenter)
-    sources += [inspect.getsource(kind._decide) for kind in kinds]
-    sources += [
-        inspect.getsource(getattr(estimator.BaseSegmenter, n)) for n in ("_through", "_one")
-    ]
+    shell = estimator.BaseVoxelwise
+    sources += [inspect.getsource(getattr(shell, n)) for n in ("predict", "_through", "_one")]
     text = "\n".join(sources)
     names = set(LesionSegmenter().get_params(deep=False))
-    read = {n for n in names if f"segmenter.{n}" in text or f"self.{n}" in text}
-    assert read > {"spacing_mm", "threshold", "overlap", "test_time_flips", "ct", "mirror"}
-    # Where it is computed changes no mask.
-    assert read - {s.name for s in STORED} == {"device", "n_threads"}
+    read = {n for n in names if f"model.{n}" in text or f"self.{n}" in text}
+    read |= set(marked(LesionSegmenter(), "task"))
+    assert read > {"spacing_mm", "threshold", "overlap", "test_time_mirroring", "ct", "mirror"}
+    # Where it is computed changes no mask, nor does the loss of the training.
+    loss = {"lesion_weight", "tversky", "warm_start_steps"}
+    assert read - STORED == {"device", "n_threads"} | loss
 
 
-def test_older_cards_have_the_defaults(unusual, tmp_path):
+def test_cards_of_format_1_are_read_and_lack_what_came_later(unusual, tmp_path):
     path = unusual.save(tmp_path / "model.safetensors")
     with safe_open(path, "pt") as file:
         card = json.loads(file.metadata()["model_card"])
-    later = {s.name for s in STORED if not s.always} | {"trained_on"}
-    assert later <= set(card)
-    old = {name: value for name, value in card.items() if name not in later}
+    task = card.pop("task")
+    old = {**card, "format": 1, "task": "LesionSegmenter", "classes": card.pop("outputs")}
+    old |= {"ct": task["ct"]}
+    for name in ("outputs", "overlap", "test_time_mirroring", "trained_on"):
+        old.pop(name, None)
     save_file(load_file(path), path, metadata={"model_card": json.dumps(old)})
-    loaded = LesionSegmenter.load(path)
-    defaults = LesionSegmenter()
-    for name in ("overlap", "test_time_flips", "threshold", "learn_tissues"):
+    loaded, defaults = LesionSegmenter.load(path), LesionSegmenter()
+    for name in ("overlap", "test_time_mirroring", "threshold", "learn_tissues"):
         assert getattr(loaded, name) == getattr(defaults, name)
+    assert loaded.ct and loaded.classes_ == unusual.classes_ and loaded.card_["format"] == 2
+    whole = {**old, "threshold": 0.25, "test_time_flips": [0, 2], "overlap": 0.625}
+    save_file(load_file(path), path, metadata={"model_card": json.dumps(whole)})
+    loaded = LesionSegmenter.load(path)
+    assert loaded.threshold == 0.25 and loaded.test_time_mirroring == (0, 2)
+    assert loaded.save(tmp_path / "new.safetensors") and loaded.overlap == 0.625
+    assert LesionSegmenter.load(tmp_path / "new.safetensors").identity() == loaded.identity()
     shipped = LesionSegmenter.from_pretrained("synthetic-small")
     assert (shipped.threshold, shipped.overlap, shipped.learn_tissues) == (0.5, 0.5, True)
 
@@ -152,7 +163,7 @@ def test_tissues_take_what_is_theirs(segmenter, tmp_path):
     path = segmenter.save(tmp_path / "model.safetensors")
     tissues = TissueSegmenter.load(path)
     assert not hasattr(tissues, "threshold")
-    assert "threshold" not in plain_parameters(tissues)
+    assert plain_parameters(tissues)[1] == {"ct": False}
     back = LesionSegmenter.load(tissues.save(tmp_path / "tissues.safetensors"))
     assert back.threshold == 0.5
 

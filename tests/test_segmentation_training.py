@@ -7,9 +7,17 @@ import torch
 
 from imaging.learning.checkpoints import CheckpointError
 from imaging.learning.engine import TrainingError
-from imaging.segmentation import LESION_CLASSES, TISSUE_CLASSES, LesionSegmenter, TissueSegmenter
+from imaging.segmentation import (
+    LESION_CLASSES,
+    TISSUE_CLASSES,
+    LesionSegmenter,
+    LesionTask,
+    TissueSegmenter,
+    TissueTask,
+)
 from imaging.synthesis import Keep, LabelMapSource, TakePlane, Target, synthetic_chain
 from imaging.voxelwise.samples import PatchStream, RealScans, SyntheticHeads
+from imaging.voxelwise.scaling import Standardised
 from imaging.voxelwise.training import FixedScans
 
 TINY = {
@@ -96,7 +104,7 @@ def test_checkpoints_of_another_training_are_refused(source, tmp_path):
         "epochs": {"epochs": 4},
         "learning_rate": {"learning_rate": 0.5},
         "data": {"source": LabelMapSource(spacing_mm=8, most_lesions=1)},
-        "loss": {"tversky": 1.0},
+        "tversky": {"tversky": 1.0},
         "validation": {"validation_samples": 1},
     }
     for name, change in changed.items():
@@ -125,9 +133,11 @@ def test_samples_depend_on_seed_epoch_and_place_only(source):
             patch_size=20,
             noise_device="cpu",
             ending=(Target(), Keep("image", "target")),
-        )
+        ),
+        Standardised(),
     )
-    make = {"length": 4, "batch_size": 2, "patch_size": (16, 16, 16), "lesion_class": 5}
+    task = TissueTask(TISSUE_CLASSES)
+    make = {"length": 4, "batch_size": 2, "patch_size": (16, 16, 16), "task": task}
     stream, other = (PatchStream([(heads, 1.0)], **make, seed=5) for _ in range(2))
     together = stream.take(torch.tensor([0, 3]))
     other.take(torch.tensor([2]))
@@ -141,15 +151,16 @@ def test_samples_depend_on_seed_epoch_and_place_only(source):
 
 def test_first_patch_holds_the_lesion_and_shares_are_kept():
     image = np.random.default_rng(0).random((40, 40, 40)).astype(np.float32)
-    target = np.zeros((40, 40, 40), np.uint8)
-    target[2:5, 30:33, 20:23] = 1
-    far = RealScans([image], [target])
-    empty = RealScans([image], [np.zeros_like(target)])
+    target = np.zeros((1, 40, 40, 40), np.uint8)
+    target[0, 2:5, 30:33, 20:23] = 1
+    far = RealScans([image], [target], Standardised())
+    empty = RealScans([image], [np.zeros_like(target)], Standardised())
     stream = PatchStream(
         [(far, 0.25), (empty, 0.75)],
         length=200,
         batch_size=1,
         patch_size=(16, 16, 16),
+        task=LesionTask(),
         patches=2,
         seed=0,
     )
@@ -174,9 +185,9 @@ def test_the_best_epoch_is_kept(source, monkeypatch):
 
 def test_validation_dice_of_a_network_that_is_right_or_wrong():
     image = np.zeros((1, 16, 16, 16), np.float32)
-    target = np.zeros((16, 16, 16), np.uint8)
-    target[4:9] = 1
-    image[0] = target
+    target = np.zeros((1, 16, 16, 16), np.uint8)
+    target[0, 4:9] = 1
+    image[:] = target
 
     class Oracle(torch.nn.Module):
         def __init__(self, sign):
@@ -187,21 +198,26 @@ def test_validation_dice_of_a_network_that_is_right_or_wrong():
             return torch.cat([0.5 - x, x - 0.5], 1) * self.sign
 
     healthy = (np.zeros_like(image), np.zeros_like(target))
-    scans = FixedScans([(image, target), healthy], [1], (16, 16, 16))
+    scans = FixedScans([(image, target), healthy], LesionTask(), (16, 16, 16))
     with torch.inference_mode():
         assert scans(Oracle(1)) == 1.0 and scans(Oracle(-1)) == 0.0
-        blind = FixedScans([healthy, healthy], [1], (16, 16, 16))
+        blind = FixedScans([healthy, healthy], LesionTask(), (16, 16, 16))
         # Also where no scan has a lesion, false alarms are told from silence, ...
         assert blind(Oracle(1)) == 1.0 and blind(Oracle(-1)) == 0.0
         # ... each on its scan, ...
         bright = (np.ones_like(image), np.zeros_like(target))
-        assert FixedScans([healthy, bright], [1], (16, 16, 16))(Oracle(1)) == 0.5
+        assert FixedScans([healthy, bright], LesionTask(), (16, 16, 16))(Oracle(1)) == 0.5
         # ... and class by class.
-        assert FixedScans([healthy, bright], [1, 2], (16, 16, 16))(Oracle(1)) == 0.75
+        assert (
+            FixedScans([healthy, bright], TissueTask(("air", "one", "two")), (16, 16, 16))(
+                Oracle(1)
+            )
+            == 0.75
+        )
         with pytest.raises(TrainingError, match="NaN or infinite values on validation scan 0"):
             scans(Oracle(np.nan))
     with pytest.raises(ValueError, match="no validation scan"):
-        FixedScans([], [1], (16, 16, 16))
+        FixedScans([], LesionTask(), (16, 16, 16))
 
 
 def test_classes_follow_from_what_there_is_to_learn(source):

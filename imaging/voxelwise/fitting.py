@@ -123,11 +123,13 @@ def fit_network(model, task, real, seed):
         seed=seed,
     )
     settings = {
+        "task": type(task).__name__,
+        "outputs": list(task.outputs),
+        **task.settings(),
         "data": [_identity(source) for source, _ in sources],
         "mixing": ours.real_share,
         "validation": checked_on,
         "patches": ours.patches,
-        "task": [type(task).__name__, list(task.outputs), task.settings()],
         "precision": ours.precision,
     }
     if initial is not None:

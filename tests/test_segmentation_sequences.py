@@ -8,9 +8,8 @@ import torch
 
 from imaging.errors import ImageError
 from imaging.segmentation import LesionSegmenter
-from imaging.segmentation.targets import RealData
 from imaging.voxelwise import fitting
-from imaging.voxelwise.fitting import _hold_out
+from imaging.voxelwise.fitting import RealData, _hold_out
 
 AFFINE = np.diag([8.0, 8, 8, 1])
 TINY = {
