@@ -146,8 +146,10 @@ def test_pictures_are_known_too():
 def test_a_wrong_card_is_refused(path):
     from imaging import ModelFileError
 
-    for change in ({"trained_on": "all"}, {"trained_on_others": "yes"}, {"threshold": "half"}):
+    for change in ({"trained_on": "all"}, {"trained_on_others": "yes"}):
         with pytest.raises(ModelFileError, match=next(iter(change))):
             LesionSegmenter.load(_card(path, change))
+    with pytest.raises(ModelFileError, match=r"'threshold' parameter of LesionSegmenter"):
+        LesionSegmenter.load(_card(path, {"task": {"name": "LesionTask", "threshold": "half"}}))
     with pytest.raises(ModelFileError, match=r"'overlap' parameter of LesionSegmenter"):
         LesionSegmenter.load(_card(path, {"overlap": 7}))

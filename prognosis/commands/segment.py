@@ -172,7 +172,7 @@ def _model(options):
         raise CohortError(str(error)) from error
     given = {"device": options.device, "n_threads": options.threads}
     if options.flips:
-        given["test_time_flips"] = True
+        given["test_time_mirroring"] = True
     if options.threshold is not None:
         given["threshold"] = options.threshold
     if options.ct:
