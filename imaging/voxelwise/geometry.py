@@ -11,11 +11,11 @@ import numpy as np
 
 from ..errors import ImageError
 from ..grids import open_image
-from ..mosaics import resizing_matrix
+from ..resizing import resized
 from ..volumes import as_picture, is_picture, read_picture, read_volume, restore_grid
 from .seen import fingerprint
 
-__all__ = ["Prepared", "prepare", "resized"]
+__all__ = ["Prepared", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -139,25 +139,6 @@ def prepare(source, spacing_mm, spatial_dims=3, *, mask=False):
     edges = np.linalg.norm(image.affine[:3, :3], axis=0)
     edges = [edge for edge, count in zip(edges, image.shape, strict=True) if count > 1][::-1]
     return Prepared(_at_spacing(upright, edges, spacing_mm), upright, image, original)
-
-
-def resized(array, shape):
-    """Resize along each axis: area averages where it shrinks, linear where it grows.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> resized(np.array([[0.0, 2.0, 4.0, 6.0]]), (1, 2))
-    array([[1., 5.]], dtype=float32)
-    """
-    array = np.asarray(array, dtype=np.float32)
-    # What shrinks comes first.
-    axes = sorted(range(array.ndim), key=lambda axis: shape[axis] / array.shape[axis])
-    for axis in axes:
-        if shape[axis] != array.shape[axis]:
-            matrix = resizing_matrix(array.shape[axis], shape[axis])
-            array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(array)
 
 
 def _at_spacing(array, edges, spacing_mm):
