@@ -63,31 +63,31 @@ class Grid:
         return f"a grid of {voxels} voxels of {size} mm from ({origin})"
 
 
-def open_image(source):
+def open_image(image):
     """Open an image without reading its voxels.
 
     Parameters
     ----------
-    source : str, os.PathLike or nibabel spatial image
+    image : str, os.PathLike or nibabel spatial image
 
     Returns
     -------
     nibabel spatial image
-        `source` itself when it is an image already.
+        `image` itself when it is an image already.
 
     Raises
     ------
     ImageError
-        If there is no such file, it is not an image, or `source` is something else.
+        If there is no such file, it is not an image, or `image` is something else.
     """
-    if isinstance(source, nib.spatialimages.SpatialImage):
-        return source
-    if not isinstance(source, (str, os.PathLike)):
+    if isinstance(image, nib.spatialimages.SpatialImage):
+        return image
+    if not isinstance(image, (str, os.PathLike)):
         raise ImageError(
-            f"found {source!r} ({type(source).__name__}) where an image was expected; give "
+            f"found {image!r} ({type(image).__name__}) where an image was expected; give "
             "the path of a NIfTI file or a nibabel image"
         )
-    path = Path(source).expanduser()
+    path = Path(image).expanduser()
     if not path.is_file():
         raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
     try:

@@ -83,12 +83,12 @@ def as_memory(memory):
     return memory
 
 
-def fingerprint(source):
+def fingerprint(image):
     """What identifies an image: a short tuple that changes when the image does.
 
     Parameters
     ----------
-    source : str, os.PathLike or nibabel spatial image
+    image : str, os.PathLike or nibabel spatial image
         Of a file all bytes count, and those of the other half of an .img/.hdr pair, but not its
         place, name or times.
 
@@ -97,13 +97,13 @@ def fingerprint(source):
     ImageError
         If there is no such file.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return ("file", *image_content(source))
-    return ("in memory", identity(open_image(source)))
+    if isinstance(image, (str, os.PathLike)):
+        return ("file", *image_content(image))
+    return ("in memory", identity(open_image(image)))
 
 
 def cached_call(memory, function, recognise=fingerprint, locked=None):
-    """Wrap `function(source, *args)` so that its result is kept in `memory`.
+    """Wrap `function(image, *args)` so that its result is kept in `memory`.
 
     Parameters
     ----------
@@ -123,19 +123,19 @@ def cached_call(memory, function, recognise=fingerprint, locked=None):
     """
     if memory.location is None:
         return function
-    keyed = memory.cache(_call, ignore=["function", "args", "source"])
+    keyed = memory.cache(_call, ignore=["function", "args", "image"])
     maker = identity((function, code_version("imaging"), _library_versions()))
 
-    def call(source, *args):
-        key = identity((maker, recognise(source), args))
+    def call(image, *args):
+        key = identity((maker, recognise(image), args))
         with nullcontext() if locked is None else locked(key):
-            return keyed(key, function, args, source=source)
+            return keyed(key, function, args, image=image)
 
     return call
 
 
-def _call(key, function, args, source):
-    return function(source, *args)
+def _call(key, function, args, image):
+    return function(image, *args)
 
 
 @functools.cache

@@ -36,14 +36,14 @@ def white_noise(seed, shape, device, drawn_on=None):
         If the noise was drawn on a kind of device that is not here.
     """
     device = torch.device(device)
-    source = device if drawn_on in (None, device.type) else torch.device(drawn_on)
-    if source.type == "cuda" and not torch.cuda.is_available():
+    there = device if drawn_on in (None, device.type) else torch.device(drawn_on)
+    if there.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(
             "this history was drawn on a GPU and none is here, so its noise cannot be repeated; "
             'draw with noise_device="cpu" to replay anywhere'
         )
-    generator = torch.Generator(source).manual_seed(seed)
-    return torch.randn(shape, generator=generator, device=source).to(device)
+    generator = torch.Generator(there).manual_seed(seed)
+    return torch.randn(shape, generator=generator, device=there).to(device)
 
 
 def texture(seed, width, shape, device, drawn_on=None, *, channels=1):

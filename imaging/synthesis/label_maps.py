@@ -62,12 +62,12 @@ FREESURFER_TISSUES = {
 }
 
 
-def read_label_map(source, table=None):
+def read_label_map(image, table=None):
     """Read a label map as tissue numbers, in canonical orientation, cropped to the head.
 
     Parameters
     ----------
-    source : path or nibabel image
+    image : path or nibabel image
         Whole numbers.
     table : mapping of int to str, or None
         From code to the name of a tissue of `TISSUES`; None is `FREESURFER_TISSUES`.
@@ -87,7 +87,7 @@ def read_label_map(source, table=None):
     import nibabel as nib
 
     table = FREESURFER_TISSUES if table is None else table
-    image = nib.as_closest_canonical(open_image(source))
+    image = nib.as_closest_canonical(open_image(image))
     data = np.asanyarray(image.dataobj)
     codes = np.rint(data).astype(np.int32)
     if not np.array_equal(codes, data):
