@@ -41,6 +41,13 @@ class Atlas:
         Label in the image to name of the region; every name occurs once.
     name : str
         What the atlas is called in messages and reports.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 1, 1, 7], np.int16).reshape(4, 1, 1)
+    >>> atlas = Atlas(nib.Nifti1Image(labels, np.eye(4)), {1: "insula", 7: "thalamus"}, "small")
+    >>> atlas.regions, atlas.labels_of("thalamus")
+    (['insula', 'thalamus'], [7])
     """
 
     image: nib.Nifti1Image

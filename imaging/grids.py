@@ -79,6 +79,16 @@ def open_image(image):
     ------
     ImageError
         If there is no such file, it is not an image, or `image` is something else.
+
+    Examples
+    --------
+    >>> scan = nib.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4))
+    >>> open_image(scan) is scan
+    True
+    >>> open_image("nothing.nii.gz")
+    Traceback (most recent call last):
+        ...
+    imaging.errors.ImageError: no file at 'nothing.nii.gz'; correct the path or drop the row
     """
     if isinstance(image, nib.spatialimages.SpatialImage):
         return image
@@ -100,7 +110,15 @@ def open_image(image):
 
 
 def same_grid(image, other, *, tolerance_mm=0.05):
-    """Whether two images have the same shape and voxel positions within `tolerance_mm`."""
+    """Whether two images have the same shape and voxel positions within `tolerance_mm`.
+
+    Examples
+    --------
+    >>> scan = nib.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4))
+    >>> moved = nib.Nifti1Image(np.zeros((2, 2, 2)), nib.affines.from_matvec(np.eye(3), [0, 0, 9]))
+    >>> same_grid(scan, scan), same_grid(scan, moved)
+    (True, False)
+    """
     if image.shape[:3] != other.shape[:3]:
         return False
     gap = np.abs((image.affine - other.affine) @ _corners(image.shape[:3])).max()

@@ -126,6 +126,13 @@ def read_mask(image):
     ------
     ImageError
         As `read_volume`; also if a voxel is negative, which no mask has.
+
+    Examples
+    --------
+    >>> shares = np.array([0.0, 0.4, 0.6, 1.0]).reshape(4, 1, 1)
+    >>> mask = read_mask(nib.Nifti1Image(shares, np.eye(4)))
+    >>> mask.get_data_dtype(), np.asanyarray(mask.dataobj).ravel().tolist()
+    (dtype('uint8'), [0, 0, 1, 1])
     """
     stored = read_stored(image, allow_empty=True)
     data = np.asanyarray(stored.dataobj)
@@ -157,6 +164,14 @@ def read_picture(image):
     ImageError
         If the file is missing or broken, the image is not 2-D, holds NaN or infinite values, or is
         zero everywhere.
+
+    Examples
+    --------
+    >>> voxels = np.arange(6.0).reshape(2, 3, 1)  # to the right, to the front
+    >>> read_picture(nib.Nifti1Image(voxels, np.eye(4)))
+    array([[2., 5.],
+           [1., 4.],
+           [0., 3.]], dtype=float32)
     """
     name = _name(image)
     if is_raster(image):
@@ -199,6 +214,14 @@ def to_grid(image, grid, *, interpolation="linear"):
     -------
     nibabel.Nifti1Image
         `image` itself when it is on that grid already.
+
+    Examples
+    --------
+    >>> heights = np.array([0.0, 2.0, 4.0]) * np.ones((3, 3, 1))
+    >>> coarse = nib.Nifti1Image(heights, np.diag([2, 2, 2, 1]))
+    >>> fine = nib.Nifti1Image(np.zeros((5, 5, 5)), np.eye(4))
+    >>> to_grid(coarse, fine).get_fdata()[2, 2].tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     if same_grid(image, grid):
         return image
@@ -238,6 +261,15 @@ def restore_grid(image, original, *, interpolation="linear"):
     -------
     nibabel.Nifti1Image
         Shape and affine of `original`.
+
+    Examples
+    --------
+    >>> stored = nib.Nifti1Image(np.arange(8.0).reshape(2, 2, 2), np.diag([-1, 1, 1, 1]))
+    >>> volume = read_volume(stored)
+    >>> np.array_equal(volume.get_fdata(), stored.get_fdata())
+    False
+    >>> np.array_equal(restore_grid(volume, stored).get_fdata(), stored.get_fdata())
+    True
     """
     original = open_image(original)
     restored = to_grid(image, Grid.of(original), interpolation=interpolation)
@@ -271,9 +303,19 @@ def mask_volume_ml(mask):
 def write_image(image, path):
     """Write `image` under `path`, whole or not at all (temporary name, then renamed).
 
+    Folders on the way are made.
+
     Returns
     -------
     pathlib.Path
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> mask = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+    >>> path = write_image(mask, Path(tempfile.mkdtemp(), "sub-1", "lesion.nii.gz"))
+    >>> read_volume(path).shape
+    (2, 2, 2)
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,6 +83,15 @@ def read_label_map(image, table=None):
     ------
     ImageError
         If a code is not in the table, or voxels are no whole numbers.
+
+    Examples
+    --------
+    >>> import nibabel as nib
+    >>> codes = np.zeros((4, 4, 4), np.int16)
+    >>> codes[1, 1, 1:3] = 2, 42  # left white matter, right grey matter
+    >>> tissues, affine = read_label_map(nib.Nifti1Image(codes, np.eye(4)))
+    >>> [TISSUES[number] for number in tissues[1, 1]]
+    ['background', 'white matter', 'grey matter', 'background']
     """
     import nibabel as nib
 
