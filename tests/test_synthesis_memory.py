@@ -11,7 +11,7 @@ import torch
 from sklearn.base import clone
 
 from imaging.segmentation import LesionSegmenter
-from imaging.storage.memory import RecentlyUsed
+from imaging.storage.recently_used import RecentlyUsed
 from imaging.synthesis import LabelMapSource, sources
 
 

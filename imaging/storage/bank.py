@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import ImageError
 from ..grids import Grid
-from .caching import as_memory, cached_call, fingerprint
-from .contents import code_version, image_state
+from .caching import as_memory, cached_call, image_identity
+from .code_identity import code_version
+from .contents import image_state
 from .files import replacing
 from .identity import identity
 
@@ -177,7 +178,7 @@ class ImageBank:
     def _recognise(self, image):
         named = isinstance(image, (str, os.PathLike))
         state = image_state(image) if self.brief and named else None
-        return fingerprint(image) if state is None else state
+        return image_identity(image) if state is None else state
 
     def _path(self, kind, name):
         """Many small folders: in a large one, each writing would take longer than the last."""

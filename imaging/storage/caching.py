@@ -14,10 +14,11 @@ import joblib
 
 from ..grids import open_image
 from .checked_store import CHECKED
-from .contents import code_version, image_content
+from .code_identity import code_version
+from .contents import image_content
 from .identity import identity
 
-__all__ = ["Identified", "as_memory", "cached_call", "fingerprint"]
+__all__ = ["Identified", "as_memory", "cached_call", "image_identity"]
 
 # What reads and resamples images, besides the code of this package.
 _LIBRARIES = ("nibabel", "nilearn", "numpy", "pillow", "scipy")
@@ -83,7 +84,7 @@ def as_memory(memory):
     return memory
 
 
-def fingerprint(image):
+def image_identity(image):
     """What identifies an image: a short tuple that changes when the image does.
 
     Parameters
@@ -102,7 +103,7 @@ def fingerprint(image):
     return ("in memory", identity(open_image(image)))
 
 
-def cached_call(memory, function, recognise=fingerprint, locked=None):
+def cached_call(memory, function, recognise=image_identity, locked=None):
     """Wrap `function(image, *args)` so that its result is kept in `memory`.
 
     Parameters
@@ -111,7 +112,7 @@ def cached_call(memory, function, recognise=fingerprint, locked=None):
         As `as_memory` makes it.
     function : callable
         A module-level function whose first argument is an image or its path.
-    recognise : callable, default=fingerprint
+    recognise : callable, default=image_identity
         What tells one image from another.
     locked : callable, default=None
         Takes the key of a result and returns a context in which it is looked for and made.

@@ -5,19 +5,54 @@ was edited and not loaded again; code of installed distributions counts by their
 """
 
 import functools
+import importlib.util
 import sys
 import sysconfig
 import types
 from importlib import metadata
 from pathlib import Path
 
-from .contents import code_version, combined, file_content
+from .contents import file_content
+from .hashing import combined, new_hash
 
-__all__ = ["code_of_class", "code_of_function", "is_users", "version_of"]
+__all__ = ["code_of_class", "code_of_function", "code_version", "is_users", "version_of"]
 
 _OWN = ("imaging", "prognosis")
 _NOT_CODE = ("__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__")
 _INSTALLED = ("site-packages", "dist-packages")
+
+
+@functools.cache
+def code_version(*packages):
+    """Hash of everything that packages hold: sources, templates, weights. Once per process.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of top-level packages. None is imported, and one that is not installed is passed over.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    whole = new_hash()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            files = [
+                file
+                for file in Path(folder).rglob("*")
+                if file.is_file()
+                and not any(
+                    part.startswith(".") or part == "__pycache__"
+                    for part in file.relative_to(folder).parts
+                )
+            ]
+            for file in sorted(files):
+                name = file.relative_to(folder).as_posix()
+                whole.update(f"{package}/{name} {file_content(file)}\n".encode())
+    return whole.hexdigest()
 
 
 def is_users(value):

@@ -9,7 +9,7 @@ import torch
 
 from ..parameters import CHANCE, COUNT, Each, Interval, StrOptions, parameter, parameters
 from ..physics.tissues import TISSUES
-from ..storage.memory import RecentlyUsed
+from ..storage.recently_used import RecentlyUsed
 from .label_maps import FREESURFER_TISSUES, read_label_map, template_label_map
 from .lesion_masks import blob_mask, fit_mask, read_lesion
 from .lesions import LARGEST_NUMBER
