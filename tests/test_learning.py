@@ -1,9 +1,10 @@
+"""The training engine: seeds, stopping, weights, batches, devices; a network is what comes out."""
+
 import threading
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from imaging.learning.batches import Batches, Samples
 from imaging.learning.device import (
@@ -14,8 +15,7 @@ from imaging.learning.device import (
 )
 from imaging.learning.engine import TrainingError, apply_network, train_network
 from imaging.learning.losses import cross_entropy, squared_error
-from imaging.nets import ARCHITECTURES
-from imaging.nets.classifiers import ImageTabularNet, LightweightEncoder, build_encoder
+from imaging.nets.classifiers import ImageTabularNet, build_encoder
 
 
 def samples(n=60, seed=0):
@@ -171,70 +171,6 @@ def test_an_error_while_samples_are_made_reaches_the_training_and_the_maker_stop
     count = len(left.made)
     assert count <= 4
     assert not [t for t in threading.enumerate() if "ThreadPoolExecutor" in t.name]
-
-
-@pytest.mark.parametrize("architecture", ["lightweight", "resnet10", "resnet18"])
-@pytest.mark.parametrize("shape", [(96, 64), (32, 32, 32)])
-def test_encoders_say_how_many_features_they_give(architecture, shape):
-    encoder = build_encoder(architecture, shape, in_channels=2).eval()
-    with torch.no_grad():
-        assert encoder(torch.zeros(2, 2, *shape)).shape == (2, encoder.n_features)
-    with pytest.raises(ValueError, match="architecture must be among"):
-        build_encoder("vgg", shape)
-    assert architecture in ARCHITECTURES
-
-
-def test_the_lightweight_network_is_the_published_one_where_that_loses_nothing():
-    encoder = LightweightEncoder((254, 254))
-    convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
-    assert [m.out_channels for m in convolutions] == [16, 32, 64, 128, 256, 512]
-    assert encoder.n_features == 2048
-
-
-def unseen(architecture, shape):
-    """How many pixels of an image can change no feature: without gradient in six random images."""
-    with private_torch_state(0):
-        encoder = build_encoder(architecture, shape).eval()
-        images = torch.randn(6, 1, *shape, requires_grad=True)
-    encoder(images).square().sum().backward()
-    return int((images.grad == 0).all(dim=0).sum())
-
-
-# A network's strides multiply to at most 64, so all that can happen at an edge happens among so
-# many sizes; the others are checked along one axis each.
-@pytest.mark.parametrize("size", range(24, 301, 4))
-def test_the_lightweight_network_sees_every_pixel(size):
-    for rows in range(size, size + 4):
-        assert unseen("lightweight", (rows, 24)) == 0
-        assert unseen("lightweight", (26, rows)) == 0
-
-
-@pytest.mark.parametrize("shape", [(96, 120), (152, 128), (240, 192), (256, 256), (300, 297)])
-def test_the_lightweight_network_sees_large_pictures_whole(shape):
-    assert unseen("lightweight", shape) == 0
-
-
-@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if "resnet" in name])
-def test_residual_networks_see_every_pixel(architecture):
-    sizes = range(24, 57) if architecture == "resnet10" else (33,)
-    for size in sizes:
-        assert unseen(architecture, (size, 24 + size % 8)) == 0
-
-
-@pytest.mark.parametrize("architecture", ["lightweight", "resnet10"])
-def test_volumes_are_seen_whole(architecture):
-    for size in range(24, 32):
-        assert unseen(architecture, (size, 55 - size, 24 + size % 3)) == 0
-
-
-def test_the_reference_image_is_taken_off_inside_the_network():
-    mean = torch.rand(1, 16, 16)
-    encoder = build_encoder("lightweight", (16, 16))
-    net = ImageTabularNet(encoder, 0, 1, reference=(mean, 0.5)).eval()
-    with torch.no_grad():
-        shifted = net.embed(mean[None] + 0.5)
-        plain = net.reduce(encoder(torch.ones(1, 1, 16, 16)))
-    torch.testing.assert_close(shifted, plain)
 
 
 def test_devices_and_precision_are_refused_or_resolved():

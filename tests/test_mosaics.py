@@ -1,3 +1,5 @@
+"""Mosaics of slices: golden layouts, the way back to the volume, refusals."""
+
 import nibabel as nib
 import numpy as np
 import pytest
