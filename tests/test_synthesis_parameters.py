@@ -160,6 +160,10 @@ def test_steps_of_steps_hold_steps():
         Keep("image", 3)
     with pytest.raises(ValueError, match="'length' parameter of SyntheticScans"):
         SyntheticScans(Gamma(), length=0)
+    with pytest.raises(ValueError, match="'random_state' parameter of SyntheticScans"):
+        SyntheticScans(Gamma(), random_state="seven")
+    with pytest.raises(ValueError, match="'chain' parameter of SyntheticScans"):
+        SyntheticScans([Gamma()])
 
 
 def test_one_number_or_one_for_each_axis():

@@ -160,10 +160,19 @@ class Acquisition(Step):
     True
     """
 
-    blur: Blur = parameter(MISSING, Blur, doc="With its range and its probability.", first=True)
-    resolution: LowResolution = parameter(MISSING, LowResolution, doc="Likewise.", first=True)
-    gibbs: Gibbs = parameter(MISSING, Gibbs, doc="Likewise.", first=True)
-    noise: RicianNoise = parameter(MISSING, RicianNoise, doc="Likewise.", first=True)
+    blur: Blur = parameter(
+        MISSING,
+        Blur,
+        doc="Its range and its probability are used, as those of the others.",
+        first=True,
+    )
+    resolution: LowResolution = parameter(
+        MISSING, LowResolution, doc="Slices and voxels of the scan.", first=True
+    )
+    gibbs: Gibbs = parameter(MISSING, Gibbs, doc="Ringing, before it is sampled.", first=True)
+    noise: RicianNoise = parameter(
+        MISSING, RicianNoise, doc="Noise of the samples, before they are interpolated.", first=True
+    )
 
     def draw(self, draws, scene):
         steps = {"blur": self.blur, "resolution": self.resolution, "gibbs": self.gibbs}
