@@ -2,10 +2,19 @@
 
 import importlib
 import types
+from pathlib import Path
 
 import pytest
 
-PACKAGES = ("imaging", "imaging.physics", "imaging.synthesis", "imaging.segmentation", "prognosis")
+import imaging
+import prognosis
+
+# What a package offers is listed in its stub.
+PACKAGES = [
+    ".".join(stub.parent.relative_to(Path(top.__file__).parent.parent).parts)
+    for top in (imaging, prognosis)
+    for stub in sorted(Path(top.__file__).parent.rglob("__init__.pyi"))
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -68,7 +68,7 @@ class Augmentation(Parametrised):
         ----------
         images : tensor of shape (batch, channels, *spatial)
         generator : torch.Generator
-            Source of the draws, on the device of the images.
+            Draws whatever is random, on the device of the images.
 
         Returns
         -------
