@@ -180,7 +180,7 @@ def samples():
     """Synthetic scans."""
     for contrast in ("mixture", "physics"):
         chain = synthetic_chain(LabelMapSource(spacing_mm=4), contrast=contrast, patch_size=32)
-        scans = SyntheticScans(chain, length=3, seed=1)
+        scans = SyntheticScans(chain, length=3, random_state=1)
         yield f"samples, {contrast}", np.stack([scans[n]["image"].numpy() for n in range(3)])
 
 

@@ -193,7 +193,9 @@ def samples(count, theirs):
     source = LabelMapSource(lesion_probability=1.0)
     chains = {
         f"ours, {contrast}": SyntheticScans(
-            synthetic_chain(source, contrast=contrast, patch_size=PATCH), 10**6, seed=1
+            synthetic_chain(source, contrast=contrast, patch_size=PATCH),
+            length=10**6,
+            random_state=1,
         )
         for contrast in ("both", "mixture", "physics")
     }
@@ -236,10 +238,12 @@ def _peak(contrast, number, queue):
     """Peak resident memory of one sample over that before it, in a process of its own."""
     torch.set_num_threads(2)
     source = LabelMapSource(lesion_probability=1.0)
-    small = SyntheticScans(synthetic_chain(source, contrast=contrast, patch_size=16), 10**6, seed=1)
+    small = SyntheticScans(
+        synthetic_chain(source, contrast=contrast, patch_size=16), length=10**6, random_state=1
+    )
     small[number]
     scans = SyntheticScans(
-        synthetic_chain(source, contrast=contrast, patch_size=PATCH), 10**6, seed=1
+        synthetic_chain(source, contrast=contrast, patch_size=PATCH), length=10**6, random_state=1
     )
     before = _resident("VmRSS")
     with open("/proc/self/clear_refs", "w") as counters:
@@ -271,7 +275,7 @@ def gpu(count):
         return
     print(f"\n4. {torch.cuda.get_device_name()}")
     source = LabelMapSource(lesion_probability=1.0, device="cuda")
-    scans = SyntheticScans(synthetic_chain(source, patch_size=PATCH), 10**6, seed=1)
+    scans = SyntheticScans(synthetic_chain(source, patch_size=PATCH), length=10**6, random_state=1)
     scans[0]
     torch.cuda.synchronize()
     start = time.perf_counter()

@@ -1,5 +1,12 @@
 from .atlases import Atlas, atlas_names, load_atlas, region_load
-from .errors import AtlasError, ImageError, ImagingError
+from .errors import (
+    AtlasError,
+    ImageError,
+    ImagingError,
+    TimingError,
+    UnitError,
+    UnitWarning,
+)
 from .intensity import rescale_intensity
 from .metrics import (
     dice,
@@ -16,9 +23,6 @@ from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
 from .physics import (
     Protocol,
     QuantitativeMaps,
-    TimingError,
-    UnitError,
-    UnitWarning,
     sample_protocol,
     simulate,
 )

@@ -41,6 +41,13 @@ class Atlas:
         Label in the image to name of the region; every name occurs once.
     name : str
         What the atlas is called in messages and reports.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 1, 1, 7], np.int16).reshape(4, 1, 1)
+    >>> atlas = Atlas(nib.Nifti1Image(labels, np.eye(4)), {1: "insula", 7: "thalamus"}, "small")
+    >>> atlas.regions, atlas.labels_of("thalamus")
+    (['insula', 'thalamus'], [7])
     """
 
     image: nib.Nifti1Image
@@ -319,14 +326,14 @@ def _from_bunch(bunch):
         names = dict(enumerate(labels, start=first))
     else:
         raise AtlasError("the Bunch has neither 'lut' nor 'labels'; give one with named regions")
-    source = bunch["maps"]
-    name = Path(source).name if isinstance(source, (str, os.PathLike)) else "nilearn"
-    return _assemble(source, names, re.sub(r"\.nii(\.gz)?$", "", name))
+    maps = bunch["maps"]
+    name = Path(maps).name if isinstance(maps, (str, os.PathLike)) else "nilearn"
+    return _assemble(maps, names, re.sub(r"\.nii(\.gz)?$", "", name))
 
 
-def _assemble(source, names, name):
+def _assemble(maps, names, name):
     try:
-        image = open_image(source)
+        image = open_image(maps)
         data = np.asanyarray(image.dataobj)
         if isinstance(data, np.memmap):  # the file may be written to while the atlas is in use
             data = np.array(data)

@@ -63,31 +63,41 @@ class Grid:
         return f"a grid of {voxels} voxels of {size} mm from ({origin})"
 
 
-def open_image(source):
+def open_image(image):
     """Open an image without reading its voxels.
 
     Parameters
     ----------
-    source : str, os.PathLike or nibabel spatial image
+    image : str, os.PathLike or nibabel spatial image
 
     Returns
     -------
     nibabel spatial image
-        `source` itself when it is an image already.
+        `image` itself when it is an image already.
 
     Raises
     ------
     ImageError
-        If there is no such file, it is not an image, or `source` is something else.
+        If there is no such file, it is not an image, or `image` is something else.
+
+    Examples
+    --------
+    >>> scan = nib.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4))
+    >>> open_image(scan) is scan
+    True
+    >>> open_image("nothing.nii.gz")
+    Traceback (most recent call last):
+        ...
+    imaging.errors.ImageError: no file at 'nothing.nii.gz'; correct the path or drop the row
     """
-    if isinstance(source, nib.spatialimages.SpatialImage):
-        return source
-    if not isinstance(source, (str, os.PathLike)):
+    if isinstance(image, nib.spatialimages.SpatialImage):
+        return image
+    if not isinstance(image, (str, os.PathLike)):
         raise ImageError(
-            f"found {source!r} ({type(source).__name__}) where an image was expected; give "
+            f"found {image!r} ({type(image).__name__}) where an image was expected; give "
             "the path of a NIfTI file or a nibabel image"
         )
-    path = Path(source).expanduser()
+    path = Path(image).expanduser()
     if not path.is_file():
         raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
     try:
@@ -100,7 +110,15 @@ def open_image(source):
 
 
 def same_grid(image, other, *, tolerance_mm=0.05):
-    """Whether two images have the same shape and voxel positions within `tolerance_mm`."""
+    """Whether two images have the same shape and voxel positions within `tolerance_mm`.
+
+    Examples
+    --------
+    >>> scan = nib.Nifti1Image(np.zeros((2, 2, 2)), np.eye(4))
+    >>> moved = nib.Nifti1Image(np.zeros((2, 2, 2)), nib.affines.from_matvec(np.eye(3), [0, 0, 9]))
+    >>> same_grid(scan, scan), same_grid(scan, moved)
+    (True, False)
+    """
     if image.shape[:3] != other.shape[:3]:
         return False
     gap = np.abs((image.affine - other.affine) @ _corners(image.shape[:3])).max()

@@ -11,11 +11,12 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
+from .resizing import resizing_matrix
 from .volumes import restore_grid
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
 
-__all__ = ["SliceMosaic", "resize_picture", "resizing_matrix"]
+__all__ = ["SliceMosaic"]
 
 
 @dataclass(frozen=True)
@@ -254,59 +255,3 @@ def _layout(mosaic, shape, spacing):
 
 def _section(data, axis, index):
     return data[(slice(None),) * axis + (index,)]
-
-
-@lru_cache(maxsize=256)
-def resizing_matrix(n_in, n_out):
-    """The matrix that resizes `n_in` samples to `n_out`; its rows sum to one.
-
-    Shrinking takes area averages (nothing is skipped, so nothing aliases), growing interpolates
-    linearly between pixel centres.
-
-    Returns
-    -------
-    ndarray of shape (n_out, n_in), float32, read-only
-
-    Examples
-    --------
-    >>> resizing_matrix(4, 2)
-    array([[0.5, 0.5, 0. , 0. ],
-           [0. , 0. , 0.5, 0.5]], dtype=float32)
-    """
-    matrix = np.zeros((n_out, n_in))
-    if n_out <= n_in:
-        edges = np.arange(n_out + 1) * n_in / n_out
-        for i in range(n_out):
-            cells = np.arange(n_in)
-            overlap = np.minimum(cells + 1, edges[i + 1]) - np.maximum(cells, edges[i])
-            matrix[i] = np.clip(overlap, 0, None)
-    else:
-        centres = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
-        low = np.minimum(centres.astype(int), max(n_in - 2, 0))
-        matrix[np.arange(n_out), low] += 1 - (centres - low)
-        matrix[np.arange(n_out), np.minimum(low + 1, n_in - 1)] += centres - low
-    matrix = (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
-    matrix.flags.writeable = False
-    return matrix
-
-
-def resize_picture(picture, size):
-    """Resize a 2-D picture to fit into `size`, keeping its proportions (no padding).
-
-    Parameters
-    ----------
-    picture : ndarray of shape (rows, columns)
-    size : (height, width)
-        The largest height and width, in pixels.
-
-    Returns
-    -------
-    ndarray of float32
-    """
-    scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
-    height, width = (max(1, round(n * scale)) for n in picture.shape)
-    down, across = (
-        resizing_matrix(picture.shape[0], height),
-        resizing_matrix(picture.shape[1], width),
-    )
-    return down @ np.asarray(picture, np.float32) @ across.T

@@ -1,4 +1,4 @@
-"""Random numbers from an explicit source: the same seed gives the same draws on every device.
+"""Random numbers from an explicit seed: the same seed gives the same draws on every device.
 
 Nothing here reads or moves the global random state of torch, numpy or python.
 """
@@ -19,7 +19,7 @@ class Draws:
 
     Parameters
     ----------
-    source : int, torch.Generator or None
+    seed : int, torch.Generator or None
         A seed, or a generator on the CPU, which is advanced. None takes fresh entropy.
 
     Examples
@@ -28,22 +28,22 @@ class Draws:
     True
     """
 
-    def __init__(self, source=None):
-        if source is None:
-            source = secrets.randbits(62)
-        if isinstance(source, torch.Generator):
-            if source.device.type != "cpu":
+    def __init__(self, seed=None):
+        if seed is None:
+            seed = secrets.randbits(62)
+        if isinstance(seed, torch.Generator):
+            if seed.device.type != "cpu":
                 raise ValueError(
-                    f"found a generator on {source.device} where one on the CPU was expected; "
+                    f"found a generator on {seed.device} where one on the CPU was expected; "
                     "parameters are drawn there so that every device draws the same: give an "
                     "integer seed or torch.Generator()"
                 )
-            self.generator = source
-        elif isinstance(source, (int, np.integer)) and not isinstance(source, bool):
-            self.generator = torch.Generator().manual_seed(int(source) % _SEEDS)
+            self.generator = seed
+        elif isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+            self.generator = torch.Generator().manual_seed(int(seed) % _SEEDS)
         else:
             raise TypeError(
-                f"found {source!r} ({type(source).__name__}) as the source of randomness; give an "
+                f"found {seed!r} ({type(seed).__name__}) as a seed; give an "
                 "integer seed, a torch.Generator or None"
             )
 
@@ -93,9 +93,9 @@ class Draws:
         return torch.rand((), generator=self.generator, dtype=torch.float64).item()
 
 
-def as_draws(source):
+def as_draws(seed):
     """Wrap a seed or generator; a `Draws` passes through and keeps advancing."""
-    return source if isinstance(source, Draws) else Draws(source)
+    return seed if isinstance(seed, Draws) else Draws(seed)
 
 
 def sample_seed(seed, index):

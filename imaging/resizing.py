@@ -1,11 +1,146 @@
-"""Coarser volumes by area averages, which skip no voxel and so do not alias."""
+"""Other numbers of pixels and voxels: area averages where they shrink, linear where they grow.
+
+Every resizing here is one matrix for each axis. Averages skip no voxel, so nothing aliases.
+"""
+
+from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
 
-from .mosaics import resizing_matrix
+__all__ = [
+    "area_averages",
+    "linear_interpolation",
+    "resize_picture",
+    "resized",
+    "resizing_matrix",
+    "shrink_volume",
+]
 
-__all__ = ["shrink_volume"]
+
+@lru_cache(maxsize=256)
+def resizing_matrix(n_in, n_out):
+    """The matrix that resizes `n_in` samples to `n_out`; its rows sum to one.
+
+    Shrinking takes area averages (nothing is skipped, so nothing aliases), growing interpolates
+    linearly between pixel centres.
+
+    Returns
+    -------
+    ndarray of shape (n_out, n_in), float32, read-only
+
+    Examples
+    --------
+    >>> resizing_matrix(4, 2)
+    array([[0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0.5, 0.5]], dtype=float32)
+    """
+    if n_out <= n_in:
+        matrix = area_averages(np.arange(n_out + 1) * n_in / n_out, n_in)
+    else:
+        matrix = linear_interpolation((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, n_in)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def area_averages(edges, n_in):
+    """The matrix that averages `n_in` samples of width 1 over intervals side by side.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_out + 1,), float64
+        Where intervals begin and end; the first sample is from 0 to 1.
+    n_in : int
+
+    Returns
+    -------
+    ndarray of shape (n_out, n_in), float32
+    """
+    cells = np.arange(n_in)
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    return _of_sum_one(np.clip(overlap, 0, None))
+
+
+def linear_interpolation(places, n_in):
+    """The matrix that interpolates `n_in` samples at places between their centres 0, 1, 2, ...
+
+    Parameters
+    ----------
+    places : ndarray of shape (n_out,), float64
+        The value at the edge is carried on beyond it.
+    n_in : int
+
+    Returns
+    -------
+    ndarray of shape (n_out, n_in), float32
+    """
+    places = np.clip(places, 0, n_in - 1)
+    low = np.minimum(places.astype(int), max(n_in - 2, 0))
+    matrix, rows = np.zeros((len(places), n_in)), np.arange(len(places))
+    matrix[rows, low] += 1 - (places - low)
+    matrix[rows, np.minimum(low + 1, n_in - 1)] += places - low
+    return _of_sum_one(matrix)
+
+
+def _of_sum_one(matrix):
+    return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+
+
+def resized(array, shape):
+    """Resize along each axis: area averages where it shrinks, linear where it grows.
+
+    Parameters
+    ----------
+    array : ndarray
+    shape : sequence of int
+        One length for each axis.
+
+    Returns
+    -------
+    ndarray of shape `shape`, float32
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resized(np.array([[0.0, 2.0, 4.0, 6.0]]), (1, 2))
+    array([[1., 5.]], dtype=float32)
+    """
+    array = np.asarray(array, dtype=np.float32)
+    # What shrinks comes first.
+    axes = sorted(range(array.ndim), key=lambda axis: shape[axis] / array.shape[axis])
+    for axis in axes:
+        if shape[axis] != array.shape[axis]:
+            matrix = resizing_matrix(array.shape[axis], shape[axis])
+            array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(array)
+
+
+def resize_picture(picture, size):
+    """Resize a 2-D picture to fit into `size`, keeping its proportions (no padding).
+
+    Parameters
+    ----------
+    picture : ndarray of shape (rows, columns)
+    size : (height, width)
+        The largest height and width, in pixels.
+
+    Returns
+    -------
+    ndarray of float32
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resize_picture(np.ones((4, 8)), (4, 4)).shape
+    (2, 4)
+    """
+    scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    height, width = (max(1, round(n * scale)) for n in picture.shape)
+    down, across = (
+        resizing_matrix(picture.shape[0], height),
+        resizing_matrix(picture.shape[1], width),
+    )
+    return down @ np.asarray(picture, np.float32) @ across.T
 
 
 def shrink_volume(image, spacing_mm):

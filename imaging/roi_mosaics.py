@@ -14,7 +14,8 @@ from scipy import ndimage, sparse
 from .atlases import load_atlas
 from .errors import AtlasError, ImageError
 from .grids import Grid
-from .mosaics import PLANES, resizing_matrix
+from .mosaics import PLANES
+from .resizing import resizing_matrix
 from .volumes import restore_grid
 
 __all__ = ["LANGUAGE_REGIONS", "RoiMosaic"]

@@ -46,6 +46,13 @@ class Symbol:
         - "glyph": another polygon or star for each level.
     levels : int, default=2
         Of an ordinal or categorical value; level k of n is drawn for the value k / (n - 1).
+
+    Examples
+    --------
+    >>> symbols = [Symbol("age"), Symbol("sex", look="fill")]
+    >>> drawn = draw_symbols([0.9, 0.0], symbols, (16, 32))
+    >>> bool(drawn[:, :16].sum() > drawn[:, 16:].sum())
+    True
     """
 
     name: str

@@ -35,20 +35,20 @@ __all__ = [
 ]
 
 
-def is_raster(source):
-    """Whether `source` is the path of a PNG, JPEG, TIFF or BMP file, which lies nowhere in space.
+def is_raster(image):
+    """Whether `image` is the path of a PNG, JPEG, TIFF or BMP file, which lies nowhere in space.
 
     Examples
     --------
     >>> is_raster("sections/sub-1.PNG"), is_raster("sub-1_T1w.nii.gz")
     (True, False)
     """
-    named = isinstance(source, (str, os.PathLike))
-    return named and str(source).lower().endswith(PICTURE_SUFFIXES)
+    named = isinstance(image, (str, os.PathLike))
+    return named and str(image).lower().endswith(PICTURE_SUFFIXES)
 
 
-def is_picture(source):
-    """Whether `source` is a 2-D picture (PNG, JPEG, TIFF, or a NIfTI of one slice).
+def is_picture(image):
+    """Whether `image` is a 2-D picture (PNG, JPEG, TIFF, or a NIfTI of one slice).
 
     Examples
     --------
@@ -58,17 +58,17 @@ def is_picture(source):
     >>> is_picture(nib.Nifti1Image(np.ones((4, 5, 6), np.float32), np.eye(4)))
     False
     """
-    if is_raster(source):
+    if is_raster(image):
         return True
-    return sum(n > 1 for n in open_image(source).shape) == 2
+    return sum(n > 1 for n in open_image(image).shape) == 2
 
 
-def read_volume(source, *, allow_empty=False):
+def read_volume(image, *, allow_empty=False):
     """Read a 3-D image in canonical orientation (RAS+) as float32.
 
     Parameters
     ----------
-    source : str, os.PathLike or nibabel spatial image
+    image : str, os.PathLike or nibabel spatial image
         Trailing axes of length one are dropped.
     allow_empty : bool, default=False
         Accept an image in which every voxel is zero (a mask may be empty, a scan may not).
@@ -90,16 +90,15 @@ def read_volume(source, *, allow_empty=False):
     >>> nib.aff2axcodes(read_volume(flipped).affine)
     ('R', 'A', 'S')
     """
-    image = read_stored(source, allow_empty=allow_empty)
-    return nib.Nifti1Image(
-        np.asanyarray(image.dataobj).astype(np.float32, copy=False), image.affine
-    )
+    stored = read_stored(image, allow_empty=allow_empty)
+    data = np.asanyarray(stored.dataobj).astype(np.float32, copy=False)
+    return nib.Nifti1Image(data, stored.affine)
 
 
-def read_stored(source, *, allow_empty=False):
+def read_stored(image, *, allow_empty=False):
     """As `read_volume`, but whole numbers stay in the type of the file, which saves their copy."""
-    image = open_image(source)
-    name = _name(source)
+    name = _name(image)
+    image = open_image(image)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -118,7 +117,7 @@ def read_stored(source, *, allow_empty=False):
     return nib.Nifti1Image(nib.apply_orientation(data, axes).astype(dtype, copy=False), affine)
 
 
-def read_mask(source):
+def read_mask(image):
     """Read a 3-D mask in canonical orientation: uint8, 1 where the image is above 0.5.
 
     An empty mask is valid: a patient may have no visible lesion.
@@ -127,18 +126,25 @@ def read_mask(source):
     ------
     ImageError
         As `read_volume`; also if a voxel is negative, which no mask has.
+
+    Examples
+    --------
+    >>> shares = np.array([0.0, 0.4, 0.6, 1.0]).reshape(4, 1, 1)
+    >>> mask = read_mask(nib.Nifti1Image(shares, np.eye(4)))
+    >>> mask.get_data_dtype(), np.asanyarray(mask.dataobj).ravel().tolist()
+    (dtype('uint8'), [0, 0, 1, 1])
     """
-    image = read_stored(source, allow_empty=True)
-    data = np.asanyarray(image.dataobj)
+    stored = read_stored(image, allow_empty=True)
+    data = np.asanyarray(stored.dataobj)
     if data.min(initial=0) < 0:
         raise ImageError(
-            f"{_name(source)} holds negative values (lowest {data.min():.4g}) where a mask of "
+            f"{_name(image)} holds negative values (lowest {data.min():.4g}) where a mask of "
             "0 and 1 was expected; give the mask, not the scan"
         )
-    return nib.Nifti1Image((data > 0.5).astype(np.uint8), image.affine)
+    return nib.Nifti1Image((data > 0.5).astype(np.uint8), stored.affine)
 
 
-def read_picture(source):
+def read_picture(image):
     """Read a 2-D image as a grey float32 array, row 0 at the top.
 
     PNG, JPEG and TIFF files keep their own layout, colours become luminance. A NIfTI of one slice
@@ -147,7 +153,7 @@ def read_picture(source):
 
     Parameters
     ----------
-    source : str, os.PathLike or nibabel spatial image
+    image : str, os.PathLike or nibabel spatial image
 
     Returns
     -------
@@ -158,11 +164,19 @@ def read_picture(source):
     ImageError
         If the file is missing or broken, the image is not 2-D, holds NaN or infinite values, or is
         zero everywhere.
+
+    Examples
+    --------
+    >>> voxels = np.arange(6.0).reshape(2, 3, 1)  # to the right, to the front
+    >>> read_picture(nib.Nifti1Image(voxels, np.eye(4)))
+    array([[2., 5.],
+           [1., 4.],
+           [0., 3.]], dtype=float32)
     """
-    name = _name(source)
-    if is_raster(source):
-        return as_picture(_read_raster(Path(source).expanduser()), name)
-    image = open_image(source)
+    name = _name(image)
+    if is_raster(image):
+        return as_picture(_read_raster(Path(image).expanduser()), name)
+    image = open_image(image)
     if sum(n > 1 for n in image.shape) != 2:
         raise ImageError(
             f"{name} has shape {image.shape} where a 2-D image was expected; give one slice, or "
@@ -200,6 +214,14 @@ def to_grid(image, grid, *, interpolation="linear"):
     -------
     nibabel.Nifti1Image
         `image` itself when it is on that grid already.
+
+    Examples
+    --------
+    >>> heights = np.array([0.0, 2.0, 4.0]) * np.ones((3, 3, 1))
+    >>> coarse = nib.Nifti1Image(heights, np.diag([2, 2, 2, 1]))
+    >>> fine = nib.Nifti1Image(np.zeros((5, 5, 5)), np.eye(4))
+    >>> to_grid(coarse, fine).get_fdata()[2, 2].tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
     """
     if same_grid(image, grid):
         return image
@@ -239,6 +261,15 @@ def restore_grid(image, original, *, interpolation="linear"):
     -------
     nibabel.Nifti1Image
         Shape and affine of `original`.
+
+    Examples
+    --------
+    >>> stored = nib.Nifti1Image(np.arange(8.0).reshape(2, 2, 2), np.diag([-1, 1, 1, 1]))
+    >>> volume = read_volume(stored)
+    >>> np.array_equal(volume.get_fdata(), stored.get_fdata())
+    False
+    >>> np.array_equal(restore_grid(volume, stored).get_fdata(), stored.get_fdata())
+    True
     """
     original = open_image(original)
     restored = to_grid(image, Grid.of(original), interpolation=interpolation)
@@ -272,9 +303,19 @@ def mask_volume_ml(mask):
 def write_image(image, path):
     """Write `image` under `path`, whole or not at all (temporary name, then renamed).
 
+    Folders on the way are made.
+
     Returns
     -------
     pathlib.Path
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> mask = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+    >>> path = write_image(mask, Path(tempfile.mkdtemp(), "sub-1", "lesion.nii.gz"))
+    >>> read_volume(path).shape
+    (2, 2, 2)
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -324,8 +365,8 @@ def _check_values(data, name, allow_empty):
         raise ImageError(f"{name} is zero everywhere; check the export, or drop the row")
 
 
-def _name(source):
-    if isinstance(source, (str, os.PathLike)):
-        return repr(str(source))
-    filename = source.get_filename() if hasattr(source, "get_filename") else None
+def _name(image):
+    if isinstance(image, (str, os.PathLike)):
+        return repr(str(image))
+    filename = image.get_filename() if hasattr(image, "get_filename") else None
     return repr(str(filename)) if filename else "the image"

@@ -1,11 +1,11 @@
+"""The training engine: seeds, stopping, weights, batches, devices; a network is what comes out."""
+
 import threading
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from imaging.learning.augmentation import TileAugmentation
 from imaging.learning.batches import Batches, Samples
 from imaging.learning.device import (
     generators,
@@ -15,10 +15,8 @@ from imaging.learning.device import (
 )
 from imaging.learning.engine import TrainingError, apply_network, train_network
 from imaging.learning.losses import cross_entropy, squared_error
-from imaging.learning.volume_augmentation import VolumeAugmentation
-from imaging.nets import ARCHITECTURES
 from imaging.nets.classifiers import ImageTabularNet
-from imaging.nets.encoders import LightweightEncoder, build_encoder
+from imaging.nets.encoders import build_encoder
 
 
 def samples(n=60, seed=0):
@@ -176,105 +174,6 @@ def test_an_error_while_samples_are_made_reaches_the_training_and_the_maker_stop
     assert not [t for t in threading.enumerate() if "ThreadPoolExecutor" in t.name]
 
 
-def test_augmentation_moves_all_tiles_alike_and_never_mirrors_unless_asked():
-    images = torch.zeros(8, 1, 33, 32)  # one row is left over
-    images[:, :, 4:10, 2:6] = 1  # left part of the upper left tile
-    images[:, :, 20:26, 18:22] = 1  # the same place in the lower right one
-    still = TileAugmentation(tiles=(2, 2), gain=0, noise_sd=0)
-    moved = still(images, torch.Generator().manual_seed(0))
-    assert moved.shape == images.shape
-    torch.testing.assert_close(moved[:, :, :16, :16], moved[:, :, 16:32, 16:32], atol=2e-2, rtol=0)
-    assert not torch.equal(moved, images)
-    left, right = moved[:, :, :16, :8].sum((1, 2, 3)), moved[:, :, :16, 8:16].sum((1, 2, 3))
-    assert (left > right).all()
-    mirrored = TileAugmentation(tiles=(2, 2), gain=0, noise_sd=0, flip_left_right=True)(
-        images.repeat(4, 1, 1, 1), torch.Generator().manual_seed(0)
-    )
-    side = mirrored[:, :, :16, :8].sum((1, 2, 3)) > mirrored[:, :, :16, 8:16].sum((1, 2, 3))
-    assert 4 < side.sum() < 28
-
-
-def test_augmentation_with_nothing_to_draw_is_the_identity_and_seeds_repeat():
-    images = torch.rand(3, 1, 24, 36, generator=torch.Generator().manual_seed(1))
-    nothing = TileAugmentation(tiles=(2, 3), rotation_deg=0, shift=0, zoom=0, gain=0, noise_sd=0)
-    torch.testing.assert_close(nothing(images, torch.Generator().manual_seed(0)), images)
-    some = TileAugmentation(tiles=(2, 3))
-    one, two = (some(images, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(one, two)
-
-
-def test_rotation_keeps_shapes_in_tiles_that_are_not_square():
-    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(80.0), indexing="ij")
-    disc = (((y - 19.5) ** 2 + (x - 39.5) ** 2) < 100).float()[None, None]
-    turn = TileAugmentation(rotation_deg=45, shift=0, zoom=0, gain=0, noise_sd=0)
-    moved = turn(disc.repeat(6, 1, 1, 1), torch.Generator().manual_seed(3))
-    assert (moved - disc).abs().mean() < 0.01  # a disc stays a disc, not an ellipse
-
-
-@pytest.mark.parametrize("architecture", ["lightweight", "resnet10", "resnet18"])
-@pytest.mark.parametrize("shape", [(96, 64), (32, 32, 32)])
-def test_encoders_say_how_many_features_they_give(architecture, shape):
-    encoder = build_encoder(architecture, shape, in_channels=2).eval()
-    with torch.no_grad():
-        assert encoder(torch.zeros(2, 2, *shape)).shape == (2, encoder.n_features)
-    with pytest.raises(ValueError, match="architecture must be among"):
-        build_encoder("vgg", shape)
-    assert architecture in ARCHITECTURES
-
-
-def test_the_lightweight_network_is_the_published_one_where_that_loses_nothing():
-    encoder = LightweightEncoder((254, 254))
-    convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
-    assert [m.out_channels for m in convolutions] == [16, 32, 64, 128, 256, 512]
-    assert encoder.n_features == 2048
-
-
-def unseen(architecture, shape):
-    """How many pixels of an image can change no feature: without gradient in six random images."""
-    with private_torch_state(0):
-        encoder = build_encoder(architecture, shape).eval()
-        images = torch.randn(6, 1, *shape, requires_grad=True)
-    encoder(images).square().sum().backward()
-    return int((images.grad == 0).all(dim=0).sum())
-
-
-# A network's strides multiply to at most 64, so all that can happen at an edge happens among so
-# many sizes; the others are checked along one axis each.
-@pytest.mark.parametrize("size", range(24, 301, 4))
-def test_the_lightweight_network_sees_every_pixel(size):
-    for rows in range(size, size + 4):
-        assert unseen("lightweight", (rows, 24)) == 0
-        assert unseen("lightweight", (26, rows)) == 0
-
-
-@pytest.mark.parametrize("shape", [(96, 120), (152, 128), (240, 192), (256, 256), (300, 297)])
-def test_the_lightweight_network_sees_large_pictures_whole(shape):
-    assert unseen("lightweight", shape) == 0
-
-
-@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if "resnet" in name])
-def test_residual_networks_see_every_pixel(architecture):
-    sizes = range(24, 57) if architecture == "resnet10" else (33,)
-    for size in sizes:
-        assert unseen(architecture, (size, 24 + size % 8)) == 0
-
-
-@pytest.mark.parametrize("architecture", ["lightweight", "resnet10"])
-def test_volumes_are_seen_whole(architecture):
-    for size in range(24, 32):
-        assert unseen(architecture, (size, 55 - size, 24 + size % 3)) == 0
-
-
-def test_the_reference_image_is_taken_off_inside_the_network():
-    mean = torch.rand(1, 16, 16)
-    encoder = build_encoder("lightweight", (16, 16))
-    net = ImageTabularNet(encoder, 0, 1, reference=(mean, 0.5)).eval()
-    with torch.no_grad():
-        shifted = net.embed(mean[None] + 0.5)
-        plain = net.reduce(encoder(torch.ones(1, 1, 16, 16)))
-    torch.testing.assert_close(shifted, plain)
-
-
 def test_devices_and_precision_are_refused_or_resolved():
     assert resolve_device("cpu").type == "cpu"
     with pytest.raises(ValueError, match="device must be"):
@@ -361,16 +260,6 @@ def test_batches_draw_their_order_from_one_source_and_augment_from_the_other():
     assert {source for source, _ in used} == {draws}
     assert torch.equal(draws.get_state(), before)
     assert not torch.equal(order.get_state(), torch.Generator().manual_seed(1).get_state())
-
-
-@pytest.mark.parametrize("shape", [(1, 33, 32), (2, 8, 10, 9)])
-def test_augmentation_makes_no_tensor_on_another_device(shape):
-    # "meta" tensors have a device of their own, and operations refuse to mix it with the CPU.
-    kind = TileAugmentation(tiles=(2, 2), flip_left_right=True, fixed_rows=4)
-    if len(shape) == 4:
-        kind = VolumeAugmentation(flip_left_right=True)
-    moved = kind(torch.zeros(3, *shape, device="meta"), None)
-    assert moved.device.type == "meta" and tuple(moved.shape) == (3, *shape)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,9 +1,10 @@
+"""Mosaics of slices: golden layouts, the way back to the volume, refusals."""
+
 import nibabel as nib
 import numpy as np
 import pytest
 
 from imaging import ImageError, SliceMosaic
-from imaging.mosaics import resize_picture, resizing_matrix
 
 RNG = np.random.default_rng(0)
 
@@ -102,20 +103,3 @@ def test_impossible_layouts_are_refused(wrong, words):
 def test_unstitch_refuses_a_picture_of_another_mosaic(volume):
     with pytest.raises(ImageError, match=r"\(5, 5\) where this mosaic"):
         SliceMosaic(rows=2, columns=2).unstitch(np.ones((5, 5)), volume)
-
-
-@pytest.mark.parametrize("n_in, n_out", [(7, 3), (3, 7), (5, 5), (1, 4), (4, 1), (189, 72)])
-def test_resizing_keeps_constants_and_hits_golden_values(n_in, n_out):
-    matrix = resizing_matrix(n_in, n_out)
-    np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-6)
-    assert (matrix >= 0).all()
-    if n_in == n_out:
-        np.testing.assert_array_equal(matrix, np.eye(n_in))
-    if n_in % max(n_out, 1) == 0 and n_out < n_in:
-        np.testing.assert_allclose(matrix[0, : n_in // n_out], n_out / n_in)
-
-
-def test_shrinking_does_not_alias():
-    stripes = np.tile([0.0, 1.0], 32)[None].repeat(64, 0)
-    np.testing.assert_allclose(resize_picture(stripes, (16, 16)), 0.5, rtol=1e-5)
-    assert resize_picture(np.ones((189, 503)), (192, 192)).shape == (72, 192)

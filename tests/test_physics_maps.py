@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from imaging.errors import UnitError, UnitWarning
 from imaging.physics import (
     LESION_STATISTICS,
     MEASURED_STATISTICS,
     TISSUE_STATISTICS,
     TISSUES,
     QuantitativeMaps,
-    UnitError,
-    UnitWarning,
 )
 
 GREY = {"pd": 76.8, "r1": 0.65, "r2s": 19.8, "mt": 0.78}

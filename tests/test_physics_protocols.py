@@ -32,8 +32,8 @@ def test_draws_are_replayable_from_json(sequence, ranges):
 
 def test_same_seed_same_protocol_and_no_global_state():
     state = torch.get_rng_state()
-    assert sample_protocol(rng=7) == sample_protocol(rng=torch.Generator().manual_seed(7))
-    assert sample_protocol(rng=7) != sample_protocol(rng=8)
+    assert sample_protocol(seed=7) == sample_protocol(seed=torch.Generator().manual_seed(7))
+    assert sample_protocol(seed=7) != sample_protocol(seed=8)
     assert sample_protocol() != sample_protocol()
     assert torch.equal(state, torch.get_rng_state())
 
@@ -88,7 +88,7 @@ def test_reference_distributions():
 
 
 def test_what_is_given_beside_a_protocol_counts_more():
-    protocol = sample_protocol("fse", rng=1)
+    protocol = sample_protocol("fse", seed=1)
     plain = simulate(GREY, protocol)
     np.testing.assert_allclose(simulate(GREY, protocol, gain=3.0), 3 * plain)
     np.testing.assert_allclose(simulate(GREY, protocol, receive=np.array([2.0])), 2 * plain)
@@ -102,7 +102,7 @@ def test_what_is_given_beside_a_protocol_counts_more():
 
 
 def test_printing_is_for_people():
-    protocol = sample_protocol("mp2rage", rng=1)
+    protocol = sample_protocol("mp2rage", seed=1)
     text = str(protocol)
     assert text.startswith("MP2RAGE: TR ") and "°" in text and " T" in text
     assert "ms" in text
@@ -113,4 +113,4 @@ def test_unknown_names_are_told(bad):
     with pytest.raises(ValueError, match="choose one of"):
         sample_protocol(**bad)
     with pytest.raises(TypeError, match="integer seed"):
-        sample_protocol(rng="seven")
+        sample_protocol(seed="seven")

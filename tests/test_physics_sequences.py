@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from imaging.errors import TimingError
 from imaging.physics import (
     QuantitativeMaps,
-    TimingError,
     flair_signed,
     mp2rage,
     mp2rage_readouts,

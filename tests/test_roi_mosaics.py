@@ -8,7 +8,7 @@ import pytest
 
 from imaging import AtlasError, ImageError, RoiMosaic, load_atlas
 from imaging.atlases import Atlas
-from imaging.mosaics import resize_picture
+from imaging.resizing import resize_picture
 from imaging.roi_mosaics import LANGUAGE_REGIONS
 
 RNG = np.random.default_rng(0)

@@ -62,7 +62,7 @@ def test_positions_are_undone(shape):
     parameters = history[0]["parameters"]
     generator = np.random.default_rng(0)
     points = generator.uniform(0, np.array(shape) - 1, (200, len(shape)))
-    there = step.source_positions(parameters, points)
+    there = step.input_positions(parameters, points)
     back = step.output_positions(parameters, there)
     assert np.abs(back.numpy() - points).max() < 1e-6
     assert np.abs(there.numpy() - points).max() > 2
@@ -75,7 +75,7 @@ def test_blocks_equal_the_simple_formulation(shape):
     after, history = step.sample(before, 7)
     parameters = history[0]["parameters"]
     grid = np.stack(np.meshgrid(*map(np.arange, parameters["shape"]), indexing="ij"), -1)
-    where = step.source_positions(parameters, grid.reshape(-1, len(shape))).numpy().T
+    where = step.input_positions(parameters, grid.reshape(-1, len(shape))).numpy().T
     labels = map_coordinates(
         before["labels"][0].numpy(), np.rint(where), order=0, mode="constant", cval=0
     )
@@ -144,7 +144,7 @@ def test_a_field_never_folds():
     step = Deformation(**{**STILL, "elastic": 0.5})
     _, history = step.sample(scene((40, 40, 40)), 1)
     grid = torch.stack(torch.meshgrid(*[torch.arange(40.0)] * 3, indexing="ij"), -1)
-    moved = step.source_positions(history[0]["parameters"], grid.reshape(-1, 3)).reshape(
+    moved = step.input_positions(history[0]["parameters"], grid.reshape(-1, 3)).reshape(
         40, 40, 40, 3
     )
     slopes = [moved.diff(dim=d)[:39, :39, :39] for d in range(3)]

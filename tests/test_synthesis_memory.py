@@ -11,7 +11,7 @@ import torch
 from sklearn.base import clone
 
 from imaging.segmentation import LesionSegmenter
-from imaging.storage.memory import RecentlyUsed
+from imaging.storage.recently_used import RecentlyUsed
 from imaging.synthesis import LabelMapSource, sources
 
 
@@ -80,7 +80,7 @@ def test_copies_and_pickles_begin_empty(source):
 def test_a_source_that_is_changed_forgets_what_was(source):
     _samples(source)
     source.label_maps, source.table = [_head(9)], {2: "csf", 3: "csf", 4: "csf"}
-    fresh = LabelMapSource(source.label_maps, source.lesions, source.table)
+    fresh = LabelMapSource(source.label_maps, source.lesions, table=source.table)
     assert _equal(_samples(source), _samples(fresh))
 
 

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import imaging.synthesis
+from imaging.parameters import fields_of
 from imaging.synthesis import (
     Acquisition,
     BiasField,
     Blur,
+    Chain,
     CoarseDropout,
     Deformation,
     Gamma,
@@ -123,7 +125,7 @@ def _parameters(step):
 
 
 def test_no_step_and_no_parameter_is_forgotten():
-    variadic = {Step, imaging.synthesis.Chain, OneOf, Keep}
+    variadic = {Step, Chain, OneOf, Keep}
     assert _steps() == set(WRONG) | variadic
     for step, wrong in WRONG.items():
         assert _parameters(step) - {"probability"} == set(wrong), step.__name__
@@ -151,13 +153,17 @@ def test_a_step_refuses_what_its_parameters_cannot_be(step):
 def test_steps_of_steps_hold_steps():
     with pytest.raises(ValueError, match="'steps' parameter of OneOf"):
         OneOf()
-    for kind in (imaging.synthesis.Chain, OneOf):
+    for kind in (Chain, OneOf):
         with pytest.raises(ValueError, match=f"'steps' parameter of {kind.__name__}"):
             kind(Blur(), "gamma")
     with pytest.raises(ValueError, match="'names' parameter of Keep"):
         Keep("image", 3)
     with pytest.raises(ValueError, match="'length' parameter of SyntheticScans"):
         SyntheticScans(Gamma(), length=0)
+    with pytest.raises(ValueError, match="'random_state' parameter of SyntheticScans"):
+        SyntheticScans(Gamma(), random_state="seven")
+    with pytest.raises(ValueError, match="'chain' parameter of SyntheticScans"):
+        SyntheticScans([Gamma()])
 
 
 def test_one_number_or_one_for_each_axis():
@@ -166,6 +172,26 @@ def test_one_number_or_one_for_each_axis():
         with pytest.raises(ValueError, match=f"{name} .* has 2 axes for a scene of 3"):
             Deformation(**{name: (1, 1)}).sample(scene, 0)
     assert Deformation(patch_size=(8, 9, 10)).sample(scene, 0)[0]["image"].shape == (1, 8, 9, 10)
+
+
+def test_all_steps_can_be_left_to_chance_but_those_without_which_there_is_no_sample():
+    always = {LabelMapSource, TakePlane, Target}
+    assert {step for step in WRONG if "probability" not in fields_of(step)} == always
+    with pytest.raises(TypeError, match="probability"):
+        Target(probability=0.5)
+
+
+def test_steps_are_shown_as_the_code_that_makes_them():
+    source = LabelMapSource(lesion_probability=1.0, spacing_mm=8)
+    assert repr(source) == "LabelMapSource(lesion_probability=1.0, spacing_mm=8)"
+    assert repr(Chain(OneOf(Blur(2.0), Gamma()), Keep("image"))) == (
+        'Chain(OneOf(Blur(fwhm=2.0), Gamma()), Keep("image"))'
+    )
+    everything = Chain(source, *[one(*NEEDED.get(one.__name__, ())) for one in WRONG])
+    again = eval(repr(everything), vars(imaging.synthesis) | vars(torch))
+    assert repr(again) == repr(everything) and len(again.steps) == len(WRONG) + 1
+    assert repr(SyntheticScans(Gamma(), length=3)) == "SyntheticScans(chain=Gamma(), length=3)"
+    assert "table" in repr(LabelMapSource(table={0: "background"}))
 
 
 def test_a_subclass_inherits_what_its_base_refuses():

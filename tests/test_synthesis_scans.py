@@ -158,7 +158,7 @@ def test_statistics_that_miss_a_tissue_are_refused():
 @pytest.mark.parametrize("contrast", ["mixture", "physics", "both"])
 def test_training_samples_from_nothing_but_the_package(contrast):
     chain = synthetic_chain(LabelMapSource(spacing_mm=4), contrast=contrast, patch_size=32)
-    scans = SyntheticScans(chain, length=4, seed=3)
+    scans = SyntheticScans(chain, length=4, random_state=3)
     for i in range(4):
         sample, history = scans.sample(i)
         assert sample["image"].shape == (1, 32, 32, 32) and sample["image"].dtype == torch.float32
@@ -176,7 +176,7 @@ def test_training_samples_from_nothing_but_the_package(contrast):
 
 def test_samples_come_through_a_data_loader():
     chain = synthetic_chain(LabelMapSource(spacing_mm=4), contrast="mixture", patch_size=16)
-    scans = SyntheticScans(chain, length=4, seed=3)
+    scans = SyntheticScans(chain, length=4, random_state=3)
     loader = torch.utils.data.DataLoader(scans, batch_size=2, num_workers=0)
     images = torch.cat([b["image"] for b in loader])
     assert torch.equal(images[3], scans[3]["image"])

@@ -1,3 +1,5 @@
+"""Images in and out: orientation, refusals in one sentence, and back on the grid they came from."""
+
 import gzip
 
 import nibabel as nib

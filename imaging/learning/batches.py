@@ -1,8 +1,8 @@
 """Samples and the batches drawn from them.
 
 Images of a cohort are rows of one array or of files, so a batch is a slice; no worker processes, no
-collation. Samples that are made as they are needed are made in a
-second thread, while the network learns from those before.
+collation. Samples that are made as they are needed are made in a second thread, while the network
+learns from those before.
 """
 
 from collections import deque
@@ -53,9 +53,9 @@ class Batches:
         a batch, from 0, when that batch is handed over.
     batch_size : int
     order : torch.Generator, default=None
-        Source of the order, on the CPU, where the samples are; None keeps the order.
+        Draws the order, on the CPU, where the samples are; None keeps the order.
     draws : torch.Generator, default=None
-        Source of the augmentation's random numbers, on `device`; may be `order` itself.
+        Draws the random numbers of the augmentation, on `device`; may be `order` itself.
     augment : callable, default=None
         Takes (image batch, generator) and returns the augmented image batch.
     device : torch.device, default=None

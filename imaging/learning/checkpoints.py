@@ -35,7 +35,7 @@ class Checkpoint(Callback):
     settings : dict
         Plain values that the training depends on. A file made with others is refused.
     order, draws : torch.Generator
-        Sources of the order of samples and of the augmentation, see `generators`.
+        Of the order of samples and of the augmentation, see `generators`.
     """
 
     def __init__(self, path, settings, order, draws):

@@ -96,7 +96,7 @@ def resolve_precision(precision, device, network=None):
 
 
 def generators(device, seed):
-    """Sources of random numbers for one training: the order of samples, and what is augmented.
+    """Generators of random numbers for one training: the order of samples, and what is augmented.
 
     Samples are ordered where they lie, on the CPU; images are augmented where the network is.
 

@@ -15,11 +15,11 @@ class ImageRows:
 
     Parameters
     ----------
-    source : ndarray of shape (n_images, channels, *spatial), float32, or object
+    images : ndarray of shape (n_images, channels, *spatial), float32, or object
         Anything else has that `shape`, and gives the array of some rows when called with an array
         of their numbers.
     rows : ndarray of int, default=None
-        Those of `source` that count, in this order; None takes all.
+        Those of `images` that count, in this order; None takes all.
 
     Examples
     --------
@@ -31,9 +31,9 @@ class ImageRows:
     [[3.0, 4.0]]
     """
 
-    def __init__(self, source, rows=None):
-        self.source = source
-        self.rows = np.arange(source.shape[0]) if rows is None else np.asarray(rows)
+    def __init__(self, images, rows=None):
+        self.images = images
+        self.rows = np.arange(images.shape[0]) if rows is None else np.asarray(rows)
 
     def __len__(self):
         return len(self.rows)
@@ -41,11 +41,11 @@ class ImageRows:
     @property
     def shape(self):
         """Channels and spatial shape of one image."""
-        return tuple(self.source.shape[1:])
+        return tuple(self.images.shape[1:])
 
     def at(self, rows):
         """A view of some of the images, in their order; nothing is copied."""
-        return ImageRows(self.source, self.rows[np.asarray(rows)])
+        return ImageRows(self.images, self.rows[np.asarray(rows)])
 
     def __getitem__(self, rows):
         """The images at `rows`, a tensor of shape (n, channels, *spatial) of its own memory."""
@@ -53,10 +53,10 @@ class ImageRows:
 
     def array(self):
         """All images as one array."""
-        whole = isinstance(self.source, np.ndarray) and np.array_equal(
-            self.rows, np.arange(len(self.source))
+        whole = isinstance(self.images, np.ndarray) and np.array_equal(
+            self.rows, np.arange(len(self.images))
         )
-        return self.source if whole else self._read(self.rows)
+        return self.images if whole else self._read(self.rows)
 
     def mean(self):
         """The mean image, shape (channels, *spatial), one image in memory at a time."""
@@ -70,9 +70,9 @@ class ImageRows:
         return float(np.sqrt(np.mean([(self._one(row) - mean).var() for row in self.rows])))
 
     def _one(self, row):
-        if isinstance(self.source, np.ndarray):
-            return self.source[row]
-        return self.source(np.array([row]))[0]
+        if isinstance(self.images, np.ndarray):
+            return self.images[row]
+        return self.images(np.array([row]))[0]
 
     def _read(self, rows):
-        return self.source[rows] if isinstance(self.source, np.ndarray) else self.source(rows)
+        return self.images[rows] if isinstance(self.images, np.ndarray) else self.images(rows)

@@ -1,4 +1,3 @@
-from .errors import TimingError, UnitError, UnitWarning
 from .gradient_echo import gre, spgr
 from .magnetisation_prepared import mp2rage, mp2rage_readouts, mprage
 from .maps import QuantitativeMaps

@@ -3,10 +3,11 @@ r"""Signal equations of spoiled gradient echoes, with and without magnetisation 
 The steady state of Ernst and Anderson; transverse magnetisation is taken to be spoiled wholly.
 """
 
-from .angles import flip
+import math
+
 from .arrays import namespace, number
 
-__all__ = ["gre", "spgr"]
+__all__ = ["flip", "gre", "spgr"]
 
 # Keeps 0/0 (no relaxation and no flip) finite; far below any signal.
 _TINY = 1e-30
@@ -121,3 +122,14 @@ def spgr(
     lost = recovered + saturation * (1 - recovered)
     steady = recovered * (1 - saturation) / (lost * cosine + (complement + _TINY))
     return steady * sine * xp.exp(r2s * -number(echo_time)) * pd * number(receive)
+
+
+def flip(flip_angle, transmit):
+    """Sine, cosine and 1 - cosine of a flip angle in degrees, times the transmit field.
+
+    1 - cosine comes from the half angle: small angles would lose half its digits otherwise.
+    """
+    angle = number(flip_angle) * number(transmit) * (math.pi / 180)
+    xp = math if isinstance(angle, (int, float)) else namespace(angle)
+    complement = 2 * xp.sin(angle / 2) ** 2
+    return xp.sin(angle), 1 - complement, complement

@@ -4,8 +4,8 @@
 can be compiled once for all protocols. Powers of the readout decay take one exponential each.
 """
 
-from .angles import flip
 from .arrays import number
+from .gradient_echo import flip
 from .timing import mp2rage_intervals, mprage_intervals
 
 __all__ = [

@@ -152,6 +152,15 @@ def mp2rage_readouts(
     References
     ----------
     Marques et al., NeuroImage 49:1271 (2010), doi 10.1016/j.neuroimage.2009.10.002.
+
+    Examples
+    --------
+    Fluid is still inverted in the first image and has recovered in the second.
+
+    >>> import numpy as np
+    >>> first, second = mp2rage_readouts(np.array([100.0]), np.array([0.25]), np.array([1.0]))
+    >>> bool(first[0] < 0 < second[0])
+    True
     """
     xp = namespace(pd, r1, r2s)
     constants = mp2rage_constants(

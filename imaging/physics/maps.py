@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
+from ..errors import UnitError, UnitWarning
 from .arrays import is_tensor
-from .errors import UnitError, UnitWarning
 
 __all__ = ["QuantitativeMaps"]
 
@@ -63,7 +63,7 @@ class QuantitativeMaps:
     ((3,), 'array')
     >>> QuantitativeMaps(pd=np.full(3, 70.0), r1=np.full(3, 900.0), r2s=np.full(3, 20.0))
     Traceback (most recent call last):
-    imaging.physics.errors.UnitError: the r1 map has a median of 900 where rates in 1/s ...
+    imaging.errors.UnitError: the r1 map has a median of 900 where rates in 1/s ...
     """
 
     pd: object

@@ -50,7 +50,7 @@ def _readable(value, unit):
     return f"{value * 1000 if unit == 'ms' else value:.3g}{space}{unit}".rstrip()
 
 
-def sample_protocol(sequence=None, ranges="plausible", rng=None):
+def sample_protocol(sequence=None, ranges="plausible", seed=None):
     """Draw the parameters of a scan.
 
     Parameters
@@ -62,8 +62,8 @@ def sample_protocol(sequence=None, ranges="plausible", rng=None):
         and R2* follow the field. The others draw as two published systems did, for pretraining and
         for segmentation: most of those MP2RAGE and half of those FLAIR timings cannot exist, and
         the field strength is only a gain.
-    rng : int, torch.Generator, Draws or None
-        Source of randomness; None takes fresh entropy.
+    seed : int, torch.Generator, Draws or None
+        None takes fresh entropy.
 
     Returns
     -------
@@ -76,17 +76,17 @@ def sample_protocol(sequence=None, ranges="plausible", rng=None):
 
     Examples
     --------
-    >>> protocol = sample_protocol("flair", rng=0)
+    >>> protocol = sample_protocol("flair", seed=0)
     >>> protocol["inversion_time"] < protocol["repetition_time"]
     True
-    >>> protocol == sample_protocol("flair", rng=0)
+    >>> protocol == sample_protocol("flair", seed=0)
     True
     """
     if ranges not in RANGES:
         raise ValueError(f"found ranges={ranges!r}; choose one of {', '.join(map(repr, RANGES))}")
     if sequence is not None and sequence not in SEQUENCES:
         raise ValueError(f"found sequence {sequence!r}; choose one of {', '.join(SEQUENCES)}")
-    draws = as_draws(rng)
+    draws = as_draws(seed)
     if sequence is None:
         sequence = draws.choice(SEQUENCES)
     protocol = Protocol(sequence=sequence, ranges=ranges, **RANGES[ranges][sequence](draws))

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from ..errors import TimingError
 from .arrays import number
-from .errors import TimingError
 
 __all__ = ["check_timing", "mp2rage_intervals", "mprage_intervals"]
 
@@ -77,7 +77,7 @@ def check_timing(sequence, parameters):
     >>> check_timing("fse", {"repetition_time": 4.0, "echo_time": 0.1})
     >>> check_timing("fse", {"repetition_time": 0.1, "echo_time": 4.0})
     Traceback (most recent call last):
-    imaging.physics.errors.TimingError: fse: the echo comes 4 s after the excitation, but ...
+    imaging.errors.TimingError: fse: the echo comes 4 s after the excitation, but ...
     """
     p = {name: _lowest(value) for name, value in parameters.items()}
     times = ("repetition_time", "echo_time", "inversion_time", "excitation_spacing")

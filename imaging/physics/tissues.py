@@ -16,7 +16,17 @@ __all__ = [
 
 
 class TissueStatistics(NamedTuple):
-    """Mean and standard deviation of each map: PD and MT in percent units, rates in 1/s."""
+    """Mean and standard deviation of each map: PD and MT in percent units, rates in 1/s.
+
+    Examples
+    --------
+    >>> grey, white = (MEASURED_STATISTICS[name] for name in ("grey matter", "white matter"))
+    >>> grey.r1[0] < white.r1[0]
+    True
+    >>> blood = TissueStatistics(pd=(85, 5), r1=(0.6, 0.1), r2s=(20, 5), mt=(0.5, 0.2))
+    >>> blood.r2 is None
+    True
+    """
 
     pd: tuple[float, float]
     r1: tuple[float, float]

@@ -4,8 +4,9 @@ import numpy as np
 
 from ..errors import ImageError
 from ..grids import same_grid
+from ..resizing import resized
 from ..volumes import read_mask, read_volume, to_grid
-from ..voxelwise.geometry import prepare, resized
+from ..voxelwise.geometry import prepare
 
 __all__ = ["resized_labels", "upright_target"]
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import ImageError
 from ..grids import Grid
-from .caching import as_memory, cached_call, fingerprint
-from .contents import code_version, image_state
+from .caching import as_memory, cached_call, image_identity
+from .code_identity import code_version
+from .contents import image_state
 from .files import replacing
 from .identity import identity
 
@@ -55,8 +56,8 @@ class Recipe:
     mosaic: object = None
     spacing_mm: float | None = None
 
-    def __call__(self, source):
-        array, grid = self.function(source, *self.arguments)
+    def __call__(self, image):
+        array, grid = self.function(image, *self.arguments)
         return np.ascontiguousarray(array, dtype=np.float32), grid
 
     @property
@@ -110,8 +111,8 @@ class ImageBank:
     --------
     >>> import tempfile
     >>> import nibabel as nib
-    >>> def halved(source):
-    ...     return np.asanyarray(source.dataobj) / 2, Grid.of(source)
+    >>> def halved(image):
+    ...     return np.asanyarray(image.dataobj) / 2, Grid.of(image)
     >>> bank = ImageBank(tempfile.mkdtemp())
     >>> scan = nib.Nifti1Image(np.ones((2, 3, 4), np.float32), np.eye(4))
     >>> entry, array = bank.fetch(Recipe(halved, (), "halved"), scan)
@@ -123,13 +124,13 @@ class ImageBank:
         self.folder = Path(os.path.expanduser(folder))
         self.brief = brief
 
-    def fetch(self, recipe, source):
+    def fetch(self, recipe, image):
         """The prepared image of one scan, made now if it is not there yet.
 
         Parameters
         ----------
         recipe : Recipe
-        source : str, os.PathLike or nibabel spatial image
+        image : str, os.PathLike or nibabel spatial image
 
         Returns
         -------
@@ -143,7 +144,7 @@ class ImageBank:
         BankError
             If the folder cannot be written to.
         """
-        name = identity(self._recognise(source))
+        name = identity(self._recognise(image))
         path = self._path(recipe.key, name)
         found = _found(path)
         if found is None:
@@ -151,12 +152,12 @@ class ImageBank:
             with self._locked(path.parent):
                 found = _found(path)
                 if found is None:
-                    array, grid = recipe(source)
+                    array, grid = recipe(image)
                     found = self._written(path, array, grid), array
         return found
 
     def kept_call(self, function):
-        """Wrap `function(source, *arguments)` so that each result is computed once and kept here.
+        """Wrap `function(image, *arguments)` so that each result is computed once and kept here.
 
         Parameters
         ----------
@@ -174,10 +175,10 @@ class ImageBank:
         """Keep an image under a name of one's own; returns its `BankEntry`."""
         return self._written(self._path("named", name), array, grid)
 
-    def _recognise(self, source):
-        named = isinstance(source, (str, os.PathLike))
-        state = image_state(source) if self.brief and named else None
-        return fingerprint(source) if state is None else state
+    def _recognise(self, image):
+        named = isinstance(image, (str, os.PathLike))
+        state = image_state(image) if self.brief and named else None
+        return image_identity(image) if state is None else state
 
     def _path(self, kind, name):
         """Many small folders: in a large one, each writing would take longer than the last."""
@@ -215,7 +216,7 @@ class ImageBank:
 
 
 class RowsInFiles:
-    """The source of `ImageRows` whose images stay in files.
+    """Images for `ImageRows` that stay in files.
 
     Parameters
     ----------

@@ -14,10 +14,11 @@ import joblib
 
 from ..grids import open_image
 from .checked_store import CHECKED
-from .contents import code_version, image_content
+from .code_identity import code_version
+from .contents import image_content
 from .identity import identity
 
-__all__ = ["Identified", "as_memory", "cached_call", "fingerprint"]
+__all__ = ["Identified", "as_memory", "cached_call", "image_identity"]
 
 # What reads and resamples images, besides the code of this package.
 _LIBRARIES = ("nibabel", "nilearn", "numpy", "pillow", "scipy")
@@ -83,12 +84,12 @@ def as_memory(memory):
     return memory
 
 
-def fingerprint(source):
+def image_identity(image):
     """What identifies an image: a short tuple that changes when the image does.
 
     Parameters
     ----------
-    source : str, os.PathLike or nibabel spatial image
+    image : str, os.PathLike or nibabel spatial image
         Of a file all bytes count, and those of the other half of an .img/.hdr pair, but not its
         place, name or times.
 
@@ -97,13 +98,13 @@ def fingerprint(source):
     ImageError
         If there is no such file.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return ("file", *image_content(source))
-    return ("in memory", identity(open_image(source)))
+    if isinstance(image, (str, os.PathLike)):
+        return ("file", *image_content(image))
+    return ("in memory", identity(open_image(image)))
 
 
-def cached_call(memory, function, recognise=fingerprint, locked=None):
-    """Wrap `function(source, *args)` so that its result is kept in `memory`.
+def cached_call(memory, function, recognise=image_identity, locked=None):
+    """Wrap `function(image, *args)` so that its result is kept in `memory`.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def cached_call(memory, function, recognise=fingerprint, locked=None):
         As `as_memory` makes it.
     function : callable
         A module-level function whose first argument is an image or its path.
-    recognise : callable, default=fingerprint
+    recognise : callable, default=image_identity
         What tells one image from another.
     locked : callable, default=None
         Takes the key of a result and returns a context in which it is looked for and made.
@@ -123,19 +124,19 @@ def cached_call(memory, function, recognise=fingerprint, locked=None):
     """
     if memory.location is None:
         return function
-    keyed = memory.cache(_call, ignore=["function", "args", "source"])
+    keyed = memory.cache(_call, ignore=["function", "args", "image"])
     maker = identity((function, code_version("imaging"), _library_versions()))
 
-    def call(source, *args):
-        key = identity((maker, recognise(source), args))
+    def call(image, *args):
+        key = identity((maker, recognise(image), args))
         with nullcontext() if locked is None else locked(key):
-            return keyed(key, function, args, source=source)
+            return keyed(key, function, args, image=image)
 
     return call
 
 
-def _call(key, function, args, source):
-    return function(source, *args)
+def _call(key, function, args, image):
+    return function(image, *args)
 
 
 @functools.cache

@@ -12,8 +12,8 @@ from pathlib import Path
 import joblib
 from joblib._store_backends import CacheWarning, FileSystemStoreBackend
 
-from .contents import new_hash
 from .files import replacing
+from .hashing import new_hash
 
 __all__ = ["CHECKED"]
 

@@ -5,23 +5,69 @@ was edited and not loaded again; code of installed distributions counts by their
 """
 
 import functools
+import importlib.util
 import sys
 import sysconfig
 import types
 from importlib import metadata
 from pathlib import Path
 
-from .contents import code_version, combined, file_content
+from .contents import file_content
+from .hashing import combined, new_hash
 
-__all__ = ["code_of_class", "code_of_function", "is_users", "version_of"]
+__all__ = ["code_of_class", "code_of_function", "code_version", "is_users", "version_of"]
 
 _OWN = ("imaging", "prognosis")
 _NOT_CODE = ("__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__")
 _INSTALLED = ("site-packages", "dist-packages")
 
 
+@functools.cache
+def code_version(*packages):
+    """Hash of everything that packages hold: sources, templates, weights. Once per process.
+
+    Parameters
+    ----------
+    *packages : str
+        Names of top-level packages. None is imported, and one that is not installed is passed over.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    whole = new_hash()
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        for folder in (spec and spec.submodule_search_locations) or ():
+            files = [
+                file
+                for file in Path(folder).rglob("*")
+                if file.is_file()
+                and not any(
+                    part.startswith(".") or part == "__pycache__"
+                    for part in file.relative_to(folder).parts
+                )
+            ]
+            for file in sorted(files):
+                name = file.relative_to(folder).as_posix()
+                whole.update(f"{package}/{name} {file_content(file)}\n".encode())
+    return whole.hexdigest()
+
+
 def is_users(value):
-    """Whether a module, or that of a function or class, is the user's: no library, not ours."""
+    """Whether a module, or that of a function or class, is the user's: no library, not ours.
+
+    Parameters
+    ----------
+    value : module, function or class
+
+    Examples
+    --------
+    >>> import json
+    >>> is_users(json), is_users(code_version)
+    (False, False)
+    """
     name, file = _place(value)
     top = name.partition(".")[0]
     if top in _OWN:
@@ -34,7 +80,22 @@ def is_users(value):
 def version_of(value):
     """Hash of the version that a module, or that of a function or class, has.
 
-    Of the user's: files of the module and of the user's modules whose names it uses.
+    Of the user's: files of the module and of the user's modules whose names it uses. Of anything
+    else: what is installed.
+
+    Parameters
+    ----------
+    value : module, function or class
+
+    Returns
+    -------
+    bytes of length 32
+
+    Examples
+    --------
+    >>> import json
+    >>> version_of(json) == version_of(json.dumps) != version_of(code_version)
+    True
     """
     name, _ = _place(value)
     top = name.partition(".")[0]
@@ -55,6 +116,19 @@ def code_of_function(function, follow):
     function : function
     follow : callable
         Gives the hash of a value that it refers to.
+
+    Returns
+    -------
+    bytes of length 32
+
+    Examples
+    --------
+    >>> def doubled(x):
+    ...     return 2 * x
+    >>> def also_doubled(x):
+    ...     return 2 * x
+    >>> code_of_function(doubled, repr) == code_of_function(also_doubled, repr)
+    True
     """
     names = sorted(_names(function.__code__) & function.__globals__.keys())
     values = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
@@ -68,7 +142,18 @@ def code_of_function(function, follow):
 
 
 def code_of_class(cls, follow):
-    """Hash of a class as it is in memory: its methods and plain attributes, not its bases."""
+    """Hash of a class as it is in memory: its methods and plain attributes, not its bases.
+
+    Parameters
+    ----------
+    cls : class
+    follow : callable
+        Gives the hash of a method or an attribute.
+
+    Returns
+    -------
+    bytes of length 32
+    """
     parts = []
     for name, value in sorted(vars(cls).items()):
         if name in _NOT_CODE:

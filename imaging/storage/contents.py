@@ -1,27 +1,23 @@
-"""What files hold, as short hashes: of images with all their parts, and of a package's code.
+"""What files hold, as short hashes: of any file, and of images with all their parts.
 
 A file is hashed once per process and state; size and time alone are never believed.
 """
 
-import functools
 import hashlib
-import importlib.util
 import os
 import re
 import time
 from pathlib import Path
 
 from ..errors import ImageError
+from .hashing import new_hash
 
 __all__ = [
-    "code_version",
-    "combined",
     "file_content",
     "image_content",
     "image_state",
     "label_tables",
     "named_content",
-    "new_hash",
 ]
 
 _SETTLED_S = 2.0  # clocks of file systems tick: within one tick a file can change twice
@@ -29,30 +25,6 @@ _PARTS = ((".hdr", ".img", ".mat"), (".par", ".rec"), (".head", ".brik"))
 _COMPRESSED = (".gz", ".bz2", ".zst")
 _TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
 _known = {}  # path: (state, hash)
-
-
-def combined(*parts):
-    """Hash several parts together, so that none can run into the next.
-
-    Parameters
-    ----------
-    *parts : str, bytes or ndarray of uint8
-
-    Returns
-    -------
-    bytes of length 32
-
-    Examples
-    --------
-    >>> combined("ab", "c") == combined("a", "bc")
-    False
-    """
-    whole = new_hash()
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        whole.update(len(data).to_bytes(8, "little"))
-        whole.update(data)
-    return whole.digest()
 
 
 def file_content(path):
@@ -184,44 +156,6 @@ def label_tables(path):
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
     return [path.with_name(stem + suffix) for suffix in _TABLE_SUFFIXES]
-
-
-@functools.cache
-def code_version(*packages):
-    """Hash of everything that packages hold: sources, templates, weights. Once per process.
-
-    Parameters
-    ----------
-    *packages : str
-        Names of top-level packages. None is imported, and one that is not installed is passed over.
-
-    Returns
-    -------
-    str
-        Hexadecimal.
-    """
-    whole = new_hash()
-    for package in packages:
-        spec = importlib.util.find_spec(package)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            files = [
-                file
-                for file in Path(folder).rglob("*")
-                if file.is_file()
-                and not any(
-                    part.startswith(".") or part == "__pycache__"
-                    for part in file.relative_to(folder).parts
-                )
-            ]
-            for file in sorted(files):
-                name = file.relative_to(folder).as_posix()
-                whole.update(f"{package}/{name} {file_content(file)}\n".encode())
-    return whole.hexdigest()
-
-
-def new_hash():
-    """The hash that all keys and checksums of this package are made with, still empty."""
-    return hashlib.blake2b(digest_size=32)
 
 
 def _state(status):

@@ -16,7 +16,8 @@ import nibabel as nib
 import numpy as np
 
 from .code_identity import code_of_class, code_of_function, is_users, version_of
-from .contents import combined, named_content
+from .contents import named_content
+from .hashing import combined
 
 __all__ = ["identity"]
 

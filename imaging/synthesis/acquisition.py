@@ -4,10 +4,10 @@ Each has a step of its own. `Acquisition` is all of them in the order of nature:
 blurred and sampled coarsely, noise comes with the sample, and the voxels are interpolated at last.
 """
 
+from dataclasses import MISSING
 from numbers import Real
-from typing import ClassVar
 
-from ..parameters import CHANCE, NOT_NEGATIVE, Interval, check_parameters
+from ..parameters import CHANCE, NOT_NEGATIVE, Interval, parameter, parameters
 from .noise import RicianNoise, add_noise, draw_noise
 from .separable import along_axes, chain, downsampling, gaussian, truncation, upsampling
 from .steps import Step
@@ -15,21 +15,29 @@ from .steps import Step
 __all__ = ["Acquisition", "Blur", "Gibbs", "LowResolution"]
 
 
+@parameters
 class Blur(Step):
     """Gaussian blur of random width along each axis.
 
     Parameters
     ----------
-    fwhm : float
-        Largest full width at half maximum, voxels.
+    {parameters}
+
+    Examples
+    --------
+    A point is spread, and what it is worth stays.
+
+    >>> import torch
+    >>> point = torch.zeros(1, 9, 9)
+    >>> point[0, 4, 4] = 1
+    >>> scene, history = Blur(2.0).sample({"image": point}, 0)
+    >>> round(float(scene["image"].sum()), 4), bool(scene["image"].max() < 1)
+    (1.0, True)
     """
 
-    _parameter_constraints: ClassVar = {"fwhm": [NOT_NEGATIVE]}
-
-    def __init__(self, fwhm=3.0, probability=1.0):
-        self.fwhm = fwhm
-        self.probability = probability
-        check_parameters(self)
+    fwhm: float = parameter(
+        3.0, NOT_NEGATIVE, doc="Largest full width at half maximum, voxels.", first=True
+    )
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -42,30 +50,39 @@ class Blur(Step):
         return {**scene, "image": along_axes(image, blurs)}
 
 
+@parameters
 class LowResolution(Step):
     """Thick slices along one axis, or coarse voxels along all; linearly interpolated back.
 
     Parameters
     ----------
-    thickest, coarsest : float
-        Largest slice thickness and largest coarse voxel, in voxels. Voxels that are coarse along
-        all axes leave little to see beyond 4; slices of 8 do occur.
-    thick_slices : float
-        Chance of thick slices rather than coarse voxels.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> image = torch.rand(1, 16, 16)
+    >>> scene, history = LowResolution(thick_slices=1.0).sample({"image": image}, 2)
+    >>> [round(voxels, 2) for voxels in history[0]["parameters"]["thickness"]]
+    [1.0, 7.67]
+    >>> bool(scene["image"].var() < image.var())
+    True
     """
 
-    _parameter_constraints: ClassVar = {
-        "thickest": [Interval(Real, 1, None, closed="left")],
-        "coarsest": [Interval(Real, 1, None, closed="left")],
-        "thick_slices": [CHANCE],
-    }
-
-    def __init__(self, thickest=8.0, coarsest=4.0, thick_slices=0.7, probability=1.0):
-        self.thickest = thickest
-        self.coarsest = coarsest
-        self.thick_slices = thick_slices
-        self.probability = probability
-        check_parameters(self)
+    thickest: float = parameter(
+        8.0,
+        Interval(Real, 1, None, closed="left"),
+        doc="Largest slice thickness, voxels; slices of 8 do occur.",
+    )
+    coarsest: float = parameter(
+        4.0,
+        Interval(Real, 1, None, closed="left"),
+        doc="Largest coarse voxel, in voxels: what is coarse along all axes leaves little to see "
+        "beyond 4.",
+    )
+    thick_slices: float = parameter(
+        0.7, CHANCE, doc="Chance of thick slices rather than coarse voxels."
+    )
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -84,21 +101,31 @@ class LowResolution(Step):
         return {**scene, "image": along_axes(image, both)}
 
 
+@parameters
 class Gibbs(Step):
     """Ringing at sharp edges: the outer part of k-space is missing along each axis.
 
     Parameters
     ----------
-    least_kept : float
-        Smallest share of k-space that is kept along an axis, in (0, 1].
+    {parameters}
+
+    Examples
+    --------
+    An edge between 0 and 1 overshoots on both sides.
+
+    >>> import torch
+    >>> edge = (torch.arange(32) >= 16).float().expand(1, 32, 32)
+    >>> scene, _ = Gibbs(least_kept=0.3).sample({"image": edge}, 0)
+    >>> bool(scene["image"].max() > 1), bool(scene["image"].min() < 0)
+    (True, True)
     """
 
-    _parameter_constraints: ClassVar = {"least_kept": [Interval(Real, 0, 1, closed="right")]}
-
-    def __init__(self, least_kept=0.6, probability=1.0):
-        self.least_kept = least_kept
-        self.probability = probability
-        check_parameters(self)
+    least_kept: float = parameter(
+        0.6,
+        Interval(Real, 0, 1, closed="right"),
+        doc="Smallest share of k-space that is kept along an axis, in (0, 1].",
+        first=True,
+    )
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -110,36 +137,42 @@ class Gibbs(Step):
         return {**scene, "image": along_axes(image, cuts)}
 
 
+@parameters
 class Acquisition(Step):
     """Blur, ringing, slice profile and noise of one scan, at the resolution of that scan.
 
     Each of them occurs with its own chance; the linear ones are multiplied into one small matrix
-    per axis.
+    per axis. Whether the image is a magnitude is seen before it is blurred and rings.
 
     Parameters
     ----------
-    blur : Blur
-    resolution : LowResolution
-    gibbs : Gibbs
-    noise : RicianNoise
-        Their ranges and probabilities are used; see there. Whether the image is a magnitude is
-        seen before it is blurred and rings.
+    {parameters}
+
+    Examples
+    --------
+    What is even everywhere stays so, but for the noise.
+
+    >>> import torch
+    >>> silent = RicianNoise(probability=0.0)
+    >>> scan = Acquisition(Blur(), LowResolution(), Gibbs(), silent)
+    >>> scene, _ = scan.sample({"image": torch.ones(1, 12, 12)}, 0)
+    >>> torch.allclose(scene["image"], torch.ones(1, 12, 12), atol=1e-5)
+    True
     """
 
-    _parameter_constraints: ClassVar = {
-        "blur": [Blur],
-        "resolution": [LowResolution],
-        "gibbs": [Gibbs],
-        "noise": [RicianNoise],
-    }
-
-    def __init__(self, blur, resolution, gibbs, noise, probability=1.0):
-        self.blur = blur
-        self.resolution = resolution
-        self.gibbs = gibbs
-        self.noise = noise
-        self.probability = probability
-        check_parameters(self)
+    blur: Blur = parameter(
+        MISSING,
+        Blur,
+        doc="Its range and its probability are used, as those of the others.",
+        first=True,
+    )
+    resolution: LowResolution = parameter(
+        MISSING, LowResolution, doc="Slices and voxels of the scan.", first=True
+    )
+    gibbs: Gibbs = parameter(MISSING, Gibbs, doc="Ringing, before it is sampled.", first=True)
+    noise: RicianNoise = parameter(
+        MISSING, RicianNoise, doc="Noise of the samples, before they are interpolated.", first=True
+    )
 
     def draw(self, draws, scene):
         steps = {"blur": self.blur, "resolution": self.resolution, "gibbs": self.gibbs}

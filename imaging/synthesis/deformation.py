@@ -4,7 +4,6 @@ Image, labels and target move together; what was drawn can be undone.
 """
 
 from numbers import Integral, Real
-from typing import ClassVar
 
 import torch
 
@@ -13,10 +12,12 @@ from ..parameters import (
     COUNT,
     NOT_NEGATIVE,
     POSITIVE,
+    SHARE,
     Each,
     Interval,
     StrOptions,
-    check_parameters,
+    parameter,
+    parameters,
 )
 from .geometry import affine_matrix, output_positions, pulled_positions
 from .resampling import resample_scene
@@ -26,31 +27,13 @@ from .steps import Step
 __all__ = ["Deformation"]
 
 
+@parameters
 class Deformation(Step):
     """A random affine and elastic deformation, sampled on a patch.
 
     Parameters
     ----------
-    rotation_deg : float
-        Largest rotation about every axis, degrees.
-    shear : float
-        Largest shear of every pair of axes.
-    zoom : float
-        Largest change of size along every axis, as a share.
-    elastic : float
-        Largest displacement, as a share of the field of view.
-    control_points : int
-        Of the elastic field, along each axis.
-    patch_size : int, sequence of int or None
-        Shape of the output in voxels; None keeps the shape.
-    spacing : float
-        Voxel size of the output over that of the input.
-    centre_on : {"middle", "random", "lesion"}
-        Where the patch is: in the middle; anywhere inside the scene; or so that it holds a
-        voxel of a lesion, where there is one ("random" where there is none).
-    mirror : float or sequence of float
-        Chance to mirror each axis. The default keeps left and right.
-    probability : float
+    {parameters}
 
     Notes
     -----
@@ -66,42 +49,46 @@ class Deformation(Step):
     ((1, 1, 16, 16), torch.uint8)
     """
 
-    _parameter_constraints: ClassVar = {
-        "rotation_deg": [NOT_NEGATIVE],
-        "shear": [NOT_NEGATIVE],
-        "zoom": [Interval(Real, 0, 1, closed="left")],
-        "elastic": [NOT_NEGATIVE],
-        "control_points": [Interval(Integral, 4, None, closed="left")],
-        "patch_size": [COUNT, Each(COUNT), None],
-        "spacing": [POSITIVE],
-        "centre_on": [StrOptions({"middle", "random", "lesion"})],
-        "mirror": [CHANCE, Each(CHANCE)],
-    }
-
-    def __init__(
-        self,
-        rotation_deg=15.0,
-        shear=0.012,
-        zoom=0.15,
-        elastic=0.05,
-        control_points=7,
-        patch_size=None,
-        spacing=1.0,
-        centre_on="middle",
-        mirror=0.0,
-        probability=1.0,
-    ):
-        self.rotation_deg = rotation_deg
-        self.shear = shear
-        self.zoom = zoom
-        self.elastic = elastic
-        self.control_points = control_points
-        self.patch_size = patch_size
-        self.spacing = spacing
-        self.centre_on = centre_on
-        self.mirror = mirror
-        self.probability = probability
-        check_parameters(self)
+    rotation_deg: float = parameter(
+        15.0, NOT_NEGATIVE, doc="Largest rotation about every axis, degrees."
+    )
+    shear: float = parameter(0.012, NOT_NEGATIVE, doc="Largest shear of every pair of axes.")
+    zoom: float = parameter(0.15, SHARE, doc="Largest change of size along every axis, as a share.")
+    elastic: float = parameter(
+        0.05, NOT_NEGATIVE, doc="Largest displacement, as a share of the field of view."
+    )
+    control_points: int = parameter(
+        7,
+        Interval(Integral, 4, None, closed="left"),
+        doc="Of the elastic field, along each axis.",
+    )
+    patch_size: object = parameter(
+        None,
+        COUNT,
+        Each(COUNT),
+        None,
+        kind="int, sequence of int or None",
+        doc="Shape of the output in voxels; None keeps the shape.",
+    )
+    spacing: float = parameter(
+        1.0, POSITIVE, doc="Voxel size of the output over that of the input."
+    )
+    centre_on: str = parameter(
+        "middle",
+        StrOptions({"middle", "random", "lesion"}),
+        kind='{"middle", "random", "lesion"}',
+        doc="""
+        Where the patch is: in the middle; anywhere inside the scene; or so that it holds a voxel
+        of a lesion, where there is one ("random" where there is none).
+        """,
+    )
+    mirror: object = parameter(
+        0.0,
+        CHANCE,
+        Each(CHANCE),
+        kind="float or sequence of float",
+        doc="Chance to mirror each axis. The default keeps left and right.",
+    )
 
     def draw(self, draws, scene):
         first = next(iter(scene.values()))
@@ -135,7 +122,7 @@ class Deformation(Step):
     def apply(self, scene, parameters):
         return resample_scene(scene, parameters)
 
-    def source_positions(self, parameters, points):
+    def input_positions(self, parameters, points):
         """Input voxel positions, shape (n, D), of output voxel positions."""
         return pulled_positions(parameters, torch.as_tensor(points, dtype=torch.float64))
 

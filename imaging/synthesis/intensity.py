@@ -2,11 +2,10 @@
 
 from functools import partial
 from numbers import Integral
-from typing import ClassVar
 
 import torch
 
-from ..parameters import CHANCE, NOT_NEGATIVE, Interval, Ordered, check_parameters
+from ..parameters import CHANCE, NOT_NEGATIVE, Interval, Ordered, parameter, parameters
 from ..physics.arrays import namespace
 from .fields import smooth_field
 from .slabs import voxelwise
@@ -18,31 +17,36 @@ __all__ = ["BiasField", "Gamma", "Rescale", "ZScore", "quantiles"]
 _ENOUGH = 2**16
 
 
+@parameters
 class BiasField(Step):
     """Multiply by a smooth field, exp(f), as uneven coils do.
 
     Parameters
     ----------
-    strength : float
-        Largest standard deviation of f.
-    points : pair of int
-        Fewest and most control points along an axis, 4 or more.
+    {parameters}
 
     References
     ----------
     Van Leemput et al., IEEE Trans Med Imaging 18:885 (1999), doi 10.1109/42.811268.
+
+    Examples
+    --------
+    >>> import torch
+    >>> image = torch.tensor([[[0.0, 2.0], [2.0, 0.0]]])
+    >>> scene, _ = BiasField().sample({"image": image}, 1)
+    >>> (scene["image"] > 0).tolist()
+    [[[False, True], [True, False]]]
     """
 
-    _parameter_constraints: ClassVar = {
-        "strength": [NOT_NEGATIVE],
-        "points": [Ordered(Interval(Integral, 4, None, closed="left"))],
-    }
-
-    def __init__(self, strength=0.5, points=(4, 7), probability=1.0):
-        self.strength = strength
-        self.points = points
-        self.probability = probability
-        check_parameters(self)
+    strength: float = parameter(
+        0.5, NOT_NEGATIVE, doc="Largest standard deviation of f.", first=True
+    )
+    points: tuple = parameter(
+        (4, 7),
+        Ordered(Interval(Integral, 4, None, closed="left")),
+        kind="pair of int",
+        doc="Fewest and most control points along an axis, 4 or more.",
+    )
 
     def draw(self, draws, scene):
         dims = scene["image"].dim() - 1
@@ -66,21 +70,25 @@ class BiasField(Step):
         return {**scene, "image": _stack(channels)}
 
 
+@parameters
 class Gamma(Step):
     r"""Bend the grey scale: :math:`x^\gamma` on the range of each channel, which is kept.
 
     Parameters
     ----------
-    sd : float
-        :math:`\ln \gamma \sim N(0, sd^2)`.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> scene, history = Gamma().sample({"image": torch.tensor([[[2.0, 3.0, 4.0]]])}, 1)
+    >>> gamma = history[0]["parameters"]["gamma"]
+    >>> expected = torch.tensor([[[2.0, 2.0 + 2 * 0.5**gamma, 4.0]]])
+    >>> torch.allclose(scene["image"], expected)
+    True
     """
 
-    _parameter_constraints: ClassVar = {"sd": [NOT_NEGATIVE]}
-
-    def __init__(self, sd=0.6, probability=1.0):
-        self.sd = sd
-        self.probability = probability
-        check_parameters(self)
+    sd: float = parameter(0.6, NOT_NEGATIVE, doc=r":math:`\ln \gamma \sim N(0, sd^2)`.", first=True)
 
     def draw(self, draws, scene):
         return {"gamma": float(torch.tensor(draws.normal(0.0, self.sd)).exp())}
@@ -94,25 +102,31 @@ class Gamma(Step):
         return {**scene, "image": _stack(channels)}
 
 
+@parameters
 class Rescale(Step):
     """Map two quantiles of each channel to 0 and 1 and clip what lies beyond.
 
     Parameters
     ----------
-    low, high : float
-        Quantiles, between 0 and 1.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> scene, _ = Rescale(0.0, 0.5).sample({"image": torch.tensor([[[4.0, 6.0, 8.0]]])}, 0)
+    >>> scene["image"].tolist()
+    [[[0.0, 1.0, 1.0]]]
     """
 
-    _parameter_constraints: ClassVar = {"low": [CHANCE], "high": [CHANCE]}
+    low: float = parameter(0.01, CHANCE, doc="Lower quantile, between 0 and 1.", first=True)
+    high: float = parameter(0.99, CHANCE, doc="Upper quantile, above `low`.", first=True)
 
-    def __init__(self, low=0.01, high=0.99, probability=1.0):
-        self.low = low
-        self.high = high
-        self.probability = probability
-        check_parameters(self)
-        if low >= high:
+    def __post_init__(self):
+        super().__post_init__()
+        if self.low >= self.high:
             raise ValueError(
-                f"the 'low' parameter of Rescale must be below 'high', found {low} and {high}"
+                f"the 'low' parameter of Rescale must be below 'high', found {self.low} and "
+                f"{self.high}"
             )
 
     def draw(self, draws, scene):
@@ -127,12 +141,20 @@ class Rescale(Step):
         return {**scene, "image": _stack(channels)}
 
 
+@parameters
 class ZScore(Step):
-    """Zero mean and unit standard deviation for each channel."""
+    """Zero mean and unit standard deviation for each channel.
 
-    def __init__(self, probability=1.0):
-        self.probability = probability
-        check_parameters(self)
+    Parameters
+    ----------
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> ZScore().sample({"image": torch.tensor([[[1.0, 3.0]]])}, 0)[0]["image"].tolist()
+    [[[-1.0, 1.0]]]
+    """
 
     def draw(self, draws, scene):
         return {}

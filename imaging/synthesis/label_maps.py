@@ -62,12 +62,12 @@ FREESURFER_TISSUES = {
 }
 
 
-def read_label_map(source, table=None):
+def read_label_map(image, table=None):
     """Read a label map as tissue numbers, in canonical orientation, cropped to the head.
 
     Parameters
     ----------
-    source : path or nibabel image
+    image : path or nibabel image
         Whole numbers.
     table : mapping of int to str, or None
         From code to the name of a tissue of `TISSUES`; None is `FREESURFER_TISSUES`.
@@ -83,11 +83,20 @@ def read_label_map(source, table=None):
     ------
     ImageError
         If a code is not in the table, or voxels are no whole numbers.
+
+    Examples
+    --------
+    >>> import nibabel as nib
+    >>> codes = np.zeros((4, 4, 4), np.int16)
+    >>> codes[1, 1, 1:3] = 2, 42  # left white matter, right grey matter
+    >>> tissues, affine = read_label_map(nib.Nifti1Image(codes, np.eye(4)))
+    >>> [TISSUES[number] for number in tissues[1, 1]]
+    ['background', 'white matter', 'grey matter', 'background']
     """
     import nibabel as nib
 
     table = FREESURFER_TISSUES if table is None else table
-    image = nib.as_closest_canonical(open_image(source))
+    image = nib.as_closest_canonical(open_image(image))
     data = np.asanyarray(image.dataobj)
     codes = np.rint(data).astype(np.int32)
     if not np.array_equal(codes, data):

@@ -15,7 +15,7 @@ __all__ = ["MNI_BRAIN_BOX", "blob_mask", "fit_mask", "read_lesion"]
 MNI_BRAIN_BOX = np.array([[-71.0, -106.0, -63.0], [71.0, 73.0, 81.0]])
 
 
-def read_lesion(source, fill_holes=True):
+def read_lesion(image, fill_holes=True):
     """Read a lesion mask, cut to its box.
 
     Returns
@@ -25,7 +25,7 @@ def read_lesion(source, fill_holes=True):
     affine : ndarray of shape (4, 4)
         From voxels of the box to millimetres.
     """
-    image = read_mask(source)
+    image = read_mask(image)
     mask = np.asanyarray(image.dataobj) > 0
     if not mask.any():
         return np.zeros((0, 0, 0), bool), image.affine

@@ -5,7 +5,6 @@ the target keeps the voxels of its mask.
 """
 
 from numbers import Real
-from typing import ClassVar
 
 import torch
 
@@ -16,14 +15,15 @@ from ..parameters import (
     Interval,
     Ordered,
     StrOptions,
-    check_parameters,
+    parameter,
+    parameters,
 )
 from ..physics.tissues import LESION_STATISTICS
 from ..randomness import sample_seed
 from .fields import texture
 from .lesion_shapes import box_around, fade_field, grown_weight, soft_weight
 from .slabs import plain
-from .steps import Step, device_of
+from .steps import NoisyStep
 from .tissue_maps import MAPS
 
 __all__ = ["PasteLesions"]
@@ -31,32 +31,13 @@ __all__ = ["PasteLesions"]
 LARGEST_NUMBER = 8
 
 
-class PasteLesions(Step):
+@parameters
+class PasteLesions(NoisyStep):
     """Cover tissue by lesions: tissue (1 - m) + lesion m.
 
     Parameters
     ----------
-    onto : {"image", "maps"}
-        What lesions are pasted into. Into maps, each lesion takes the values of a kind of lesion;
-        into an image, a random intensity.
-    kinds : sequence of str
-        Of `LESION_STATISTICS`: "cavity", "acute", "gliosis".
-    edge_width : float
-        Largest width of the soft edge (FWHM), voxels.
-    fade : float
-        Largest share by which a lesion is weaker somewhere inside; 0 for none.
-    fade_probability : float
-    mean : pair of float
-        Range of the intensity in an image.
-    sd : float
-        Largest standard deviation of the intensity inside a lesion.
-    softening : {"centred", "grown"}
-        "centred" keeps the edge of the mask where it is, so that the target is the mask. "grown"
-        repeats a published system: the lesion and its target grow by 2 voxels on every side.
-    noise_device : str or None
-        Kind of device to draw noise on; None is that of the scene.
-    in_place : bool, default=False
-        Write into the entry itself, for chains in which the step before has just made it.
+    {parameters}
 
     Notes
     -----
@@ -69,50 +50,61 @@ class PasteLesions(Step):
     >>> lesion = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
     >>> lesion[..., 6:10, 6:10] = 1
     >>> batch = {"image": torch.zeros(1, 1, 16, 16), "lesion": lesion}
-    >>> pasted, histories = PasteLesions(onto="image")(batch, seed=0)
+    >>> pasted, histories = PasteLesions("image")(batch, seed=0)
     >>> bool(pasted["image"][0, 0, 7, 7] > 0), bool(pasted["image"][0, 0, 0, 0] == 0)
     (True, True)
     """
 
-    _parameter_constraints: ClassVar = {
-        "onto": [StrOptions({"image", "maps"})],
-        "kinds": [Each(StrOptions(set(LESION_STATISTICS)))],
-        "edge_width": [NOT_NEGATIVE],
-        "fade": [CHANCE],
-        "fade_probability": [CHANCE],
-        "mean": [Ordered(Interval(Real, None, None, closed="neither"))],
-        "sd": [NOT_NEGATIVE],
-        "softening": [StrOptions({"centred", "grown"})],
-        "noise_device": [str, None],
-        "in_place": ["boolean"],
-    }
-
-    def __init__(
-        self,
-        onto="maps",
-        kinds=("cavity", "acute", "gliosis"),
-        edge_width=2.0,
-        fade=0.6,
-        fade_probability=0.5,
-        mean=(0.0, 255.0),
-        sd=16.0,
-        softening="centred",
-        noise_device=None,
-        in_place=False,
-        probability=1.0,
-    ):
-        self.onto = onto
-        self.kinds = kinds
-        self.edge_width = edge_width
-        self.fade = fade
-        self.fade_probability = fade_probability
-        self.mean = mean
-        self.sd = sd
-        self.softening = softening
-        self.noise_device = noise_device
-        self.in_place = in_place
-        self.probability = probability
-        check_parameters(self)
+    onto: str = parameter(
+        "maps",
+        StrOptions({"image", "maps"}),
+        kind='{"image", "maps"}',
+        doc="""
+        What lesions are pasted into. Into maps, each lesion takes the values of a kind of lesion;
+        into an image, a random intensity.
+        """,
+        first=True,
+    )
+    kinds: tuple = parameter(
+        ("cavity", "acute", "gliosis"),
+        Each(StrOptions(set(LESION_STATISTICS))),
+        kind="sequence of str",
+        doc='Of `LESION_STATISTICS`: "cavity", "acute", "gliosis".',
+    )
+    edge_width: float = parameter(
+        2.0, NOT_NEGATIVE, doc="Largest width of the soft edge (FWHM), voxels."
+    )
+    fade: float = parameter(
+        0.6,
+        CHANCE,
+        doc="Largest share by which a lesion is weaker somewhere inside; 0 for none.",
+    )
+    fade_probability: float = parameter(0.5, CHANCE, doc="Chance that a lesion fades at all.")
+    mean: tuple = parameter(
+        (0.0, 255.0),
+        Ordered(Interval(Real, None, None, closed="neither")),
+        kind="pair of float",
+        doc="Range of the intensity in an image.",
+    )
+    sd: float = parameter(
+        16.0,
+        NOT_NEGATIVE,
+        doc="Largest standard deviation of the intensity inside a lesion.",
+    )
+    softening: str = parameter(
+        "centred",
+        StrOptions({"centred", "grown"}),
+        kind='{"centred", "grown"}',
+        doc="""
+        "centred" keeps the edge of the mask where it is, so that the target is the mask. "grown"
+        repeats a published system: the lesion and its target grow by 2 voxels on every side.
+        """,
+    )
+    in_place: bool = parameter(
+        False,
+        "boolean",
+        doc="Write into the entry itself, for chains in which the step before has just made it.",
+    )
 
     def draw(self, draws, scene):
         count = int(plain(scene["lesion"]).max()) if "lesion" in scene else 0
@@ -122,7 +114,7 @@ class PasteLesions(Step):
                 f"{LARGEST_NUMBER} at most; give a mask of numbered lesions, not a label map"
             )
         lesions = [self._draw_one(draws) for _ in range(count)]
-        device = self.noise_device or device_of(scene).type
+        device = self.drawn_on(scene)
         return {
             "onto": self.onto,
             "softening": self.softening,

@@ -4,34 +4,32 @@ A network trained on such images cannot rely on any contrast and must look at sh
 """
 
 from numbers import Integral, Real
-from typing import ClassVar
 
-from ..parameters import COUNT, NOT_NEGATIVE, Each, Interval, Ordered, check_parameters
+from ..parameters import (
+    COUNT,
+    FROM_ZERO,
+    NOT_NEGATIVE,
+    Each,
+    Interval,
+    Ordered,
+    parameter,
+    parameters,
+)
 from .fields import texture
 from .slabs import plain
-from .steps import Step, device_of
+from .steps import NoisyStep, device_of
 from .tissue_maps import fill_classes
 
 __all__ = ["IntensityMixture"]
 
 
-class IntensityMixture(Step):
+@parameters
+class IntensityMixture(NoisyStep):
     """A Gaussian mixture over the classes of a scene; adds ``image``, of one channel.
 
     Parameters
     ----------
-    classes : int
-        Number of classes; labels are 0 to `classes` - 1.
-    mean : pair of float
-        Range of the mean intensity of a class.
-    sd : float
-        Largest standard deviation within a class.
-    texture_width : float
-        Largest width of the noise within classes (FWHM), voxels.
-    background : int, sequence of int, or None
-        Class or classes that are 0 everywhere; None gives every class an intensity.
-    noise_device : str or None
-        Kind of device to draw noise on; None is that of the scene.
+    {parameters}
 
     References
     ----------
@@ -47,41 +45,34 @@ class IntensityMixture(Step):
     [[[[0, 0], [1, 1]]]]
     """
 
-    _parameter_constraints: ClassVar = {
-        "classes": [COUNT],
-        "mean": [Ordered(Interval(Real, None, None, closed="neither"))],
-        "sd": [NOT_NEGATIVE],
-        "texture_width": [NOT_NEGATIVE],
-        "background": [
-            Interval(Integral, 0, None, closed="left"),
-            Each(Interval(Integral, 0, None, closed="left"), least=0),
-            None,
-        ],
-        "noise_device": [str, None],
-    }
+    classes: int = parameter(12, COUNT, doc="Number of classes; labels are 0 to `classes` - 1.")
+    mean: tuple = parameter(
+        (0.0, 255.0),
+        Ordered(Interval(Real, None, None, closed="neither")),
+        kind="pair of float",
+        doc="Range of the mean intensity of a class.",
+    )
+    sd: float = parameter(16.0, NOT_NEGATIVE, doc="Largest standard deviation within a class.")
+    texture_width: float = parameter(
+        10.0, NOT_NEGATIVE, doc="Largest width of the noise within a class (FWHM), voxels."
+    )
+    background: object = parameter(
+        0,
+        FROM_ZERO,
+        Each(FROM_ZERO, least=0),
+        None,
+        kind="int, sequence of int, or None",
+        doc="""
+        Class or classes that are 0 everywhere; None gives every class an intensity.
+        """,
+    )
 
-    def __init__(
-        self,
-        classes=12,
-        mean=(0.0, 255.0),
-        sd=16.0,
-        texture_width=10.0,
-        background=0,
-        noise_device=None,
-        probability=1.0,
-    ):
-        self.classes = classes
-        self.mean = mean
-        self.sd = sd
-        self.texture_width = texture_width
-        self.background = background
-        self.noise_device = noise_device
-        self.probability = probability
-        check_parameters(self)
-        if max(self._dark(), default=0) >= classes:
+    def __post_init__(self):
+        super().__post_init__()
+        if max(self._dark(), default=0) >= self.classes:
             raise ValueError(
                 f"the 'background' parameter of IntensityMixture must name classes below "
-                f"{classes}, found {background}"
+                f"{self.classes}, found {self.background}"
             )
 
     def draw(self, draws, scene):
@@ -104,7 +95,7 @@ class IntensityMixture(Step):
             "sds": sds,
             "texture_width": draws.uniform(0, self.texture_width),
             "seed": draws.seed(),
-            "noise_device": self.noise_device or device_of(scene).type,
+            "noise_device": self.drawn_on(scene),
         }
 
     def apply(self, scene, parameters):

@@ -3,13 +3,11 @@
 It is drawn as a field of numbers from a seed, so a history repeats it.
 """
 
-from typing import ClassVar
-
-from ..parameters import COUNT, NOT_NEGATIVE, check_parameters
+from ..parameters import COUNT, NOT_NEGATIVE, parameter, parameters
 from ..randomness import sample_seed
 from .fields import smooth_field, white_noise
 from .slabs import voxelwise
-from .steps import Step, device_of
+from .steps import NoisyStep
 
 __all__ = ["RicianNoise", "add_noise", "draw_noise", "has_sign"]
 
@@ -17,7 +15,8 @@ __all__ = ["RicianNoise", "add_noise", "draw_noise", "has_sign"]
 _ROUNDING = 1e-5
 
 
-class RicianNoise(Step):
+@parameters
+class RicianNoise(NoisyStep):
     r"""Noise of a magnitude image, and Gaussian noise of one that has a sign.
 
     .. math:: S' = \sqrt{(S + n_1)^2 + n_2^2 + \dots + n_{2L}^2}, \quad n_i \sim N(0, \sigma^2)
@@ -28,43 +27,54 @@ class RicianNoise(Step):
 
     Parameters
     ----------
-    sd : float
-        Largest standard deviation, as a share of the highest intensity; where the image has a
-        sign, of its range.
-    coils : int
-        Most coils that are combined; 1 is Rician.
-    g_factor : float
-        Largest strength of the uneven noise of parallel imaging: log sd of a smooth map. 0 is even
-        noise.
-    noise_device : str or None
-        Kind of device to draw noise on; None is that of the scene. "cpu" is the same everywhere.
-    signed : bool or None
-        Whether the image has a sign. None sees it by voxels below 0. Ringing leaves some, too:
-        where `Gibbs` comes before, say False, or use `Acquisition`, which looks before it.
+    {parameters}
 
     References
     ----------
     Gudbjartsson and Patz, Magn Reson Med 34:910 (1995), doi 10.1002/mrm.1910340618.
+
+    Examples
+    --------
+    Where there is no signal, the noise has a mean.
+
+    >>> import math, torch
+    >>> image = torch.zeros(1, 64, 64)
+    >>> image[..., 0] = 1.0
+    >>> scene, history = RicianNoise(0.1).sample({"image": image}, 0)
+    >>> sd = history[0]["parameters"]["sd"]
+    >>> background = float(scene["image"][..., 1:].mean())
+    >>> math.isclose(background, sd * math.sqrt(math.pi / 2), rel_tol=0.05)
+    True
     """
 
-    _parameter_constraints: ClassVar = {
-        "sd": [NOT_NEGATIVE],
-        "coils": [COUNT],
-        "g_factor": [NOT_NEGATIVE],
-        "noise_device": [str, None],
-        "signed": ["boolean", None],
-    }
-
-    def __init__(
-        self, sd=0.1, coils=1, g_factor=0.0, noise_device=None, probability=1.0, signed=None
-    ):
-        self.sd = sd
-        self.coils = coils
-        self.g_factor = g_factor
-        self.noise_device = noise_device
-        self.probability = probability
-        self.signed = signed
-        check_parameters(self)
+    sd: float = parameter(
+        0.1,
+        NOT_NEGATIVE,
+        doc="""
+        Largest standard deviation, as a share of the highest intensity; where the image has a
+        sign, of its range.
+        """,
+        first=True,
+    )
+    coils: int = parameter(1, COUNT, doc="Most coils that are combined; 1 is Rician.")
+    g_factor: float = parameter(
+        0.0,
+        NOT_NEGATIVE,
+        doc="""
+        Largest strength of the uneven noise of parallel imaging: log sd of a smooth map. 0 is even
+        noise.
+        """,
+    )
+    signed: bool | None = parameter(
+        None,
+        "boolean",
+        None,
+        kind="bool or None",
+        doc="""
+        Whether the image has a sign. None sees it by voxels below 0. Ringing leaves some, too:
+        where `Gibbs` comes before, say False, or use `Acquisition`, which looks before it.
+        """,
+    )
 
     def draw(self, draws, scene):
         return draw_noise(self, draws, scene)
@@ -83,7 +93,7 @@ def draw_noise(step, draws, scene):
         "coils": draws.integer(1, step.coils),
         "g_factor": draws.uniform(0, step.g_factor),
         "seed": draws.seed(),
-        "noise_device": step.noise_device or device_of(scene).type,
+        "noise_device": step.drawn_on(scene),
         "signed": bool(signed),
     }
 

@@ -1,11 +1,8 @@
 """Take parts of an image away: holes, and everything outside the brain."""
 
-from numbers import Integral
-from typing import ClassVar
-
 import torch
 
-from ..parameters import POSITIVE, Each, Interval, Ordered, check_parameters
+from ..parameters import CHANCE, FROM_ZERO, POSITIVE, Each, Ordered, parameter, parameters
 from .slabs import plain
 from .steps import Step
 
@@ -15,27 +12,39 @@ __all__ = ["CoarseDropout", "SkullStrip", "grow"]
 _BRAIN = (1, 5)
 
 
+@parameters
 class CoarseDropout(Step):
     """Set boxes to the mean of the image.
 
     Parameters
     ----------
-    holes : pair of int
-        Fewest and most.
-    size : pair of int or float
-        Smallest and largest edge of a hole: voxels, or a share of the axis where below 1.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> image = torch.arange(100.0).reshape(1, 10, 10)
+    >>> scene, history = CoarseDropout(holes=(1, 1), size=(2, 2)).sample({"image": image}, 0)
+    >>> [(rows, columns)] = history[0]["parameters"]["boxes"]
+    >>> scene["image"][0, slice(*rows), slice(*columns)].tolist()
+    [[49.5, 49.5], [49.5, 49.5]]
     """
 
-    _parameter_constraints: ClassVar = {
-        "holes": [Ordered(Interval(Integral, 0, None, closed="left"))],
-        "size": [Each(POSITIVE, least=2)],
-    }
+    holes: tuple = parameter(
+        (1, 10), Ordered(FROM_ZERO), kind="pair of int", doc="Fewest and most."
+    )
+    size: tuple = parameter(
+        (5, 0.25),
+        Each(POSITIVE, least=2),
+        kind="pair of int or float",
+        doc="""
+        Smallest and largest edge of a hole: voxels, or a share of the axis where below 1.
+        """,
+    )
 
-    def __init__(self, holes=(1, 10), size=(5, 0.25), probability=1.0):
-        self.holes = holes
-        self.size = size
-        self.probability = probability
-        check_parameters(self)
+    def __post_init__(self):
+        super().__post_init__()
+        size = self.size
         voxels = [edge for edge in size if edge >= 1]
         # Of voxels and a share it depends on the image which is larger.
         ordered = len(voxels) == 1 or size[0] <= size[1]
@@ -67,6 +76,7 @@ class CoarseDropout(Step):
         return {**scene, "image": image}
 
 
+@parameters
 class SkullStrip(Step):
     """Blacken what is outside the brain, whose mask is a little too large or too small.
 
@@ -74,16 +84,20 @@ class SkullStrip(Step):
 
     Parameters
     ----------
-    growth : int
-        Largest growth or shrinkage of the mask, voxels.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> scene = {"image": torch.ones(1, 5), "labels": torch.tensor([[8, 4, 1, 1, 10]])}
+    >>> SkullStrip(growth=0, probability=1.0).sample(scene, 0)[0]["image"].tolist()
+    [[0.0, 1.0, 1.0, 1.0, 0.0]]
     """
 
-    _parameter_constraints: ClassVar = {"growth": [Interval(Integral, 0, None, closed="left")]}
-
-    def __init__(self, growth=3, probability=0.3):
-        self.growth = growth
-        self.probability = probability
-        check_parameters(self)
+    growth: int = parameter(
+        3, FROM_ZERO, doc="Largest growth or shrinkage of the mask, voxels.", first=True
+    )
+    probability: float = parameter(0.3, CHANCE, doc="Chance that the step is applied to a sample.")
 
     def draw(self, draws, scene):
         return {"growth": draws.integer(-self.growth, self.growth)}

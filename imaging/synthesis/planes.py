@@ -5,12 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..parameters import Each, Interval, check_parameters
+from ..parameters import Each, Interval, parameter, parameters
 from .steps import Step
 
 __all__ = ["TakePlane"]
 
 
+@parameters
 class TakePlane(Step):
     """Cut a 3-D scene along one plane, through a lesion where there is one.
 
@@ -18,15 +19,25 @@ class TakePlane(Step):
 
     Parameters
     ----------
-    axes : sequence of int
-        That a plane may be perpendicular to: 0 sagittal, 1 coronal, 2 axial.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> scene = {"labels": torch.ones(1, 4, 5, 6, dtype=torch.uint8)}
+    >>> plane, history = TakePlane(axes=[2]).sample(scene, 0)
+    >>> tuple(plane["labels"].shape)
+    (1, 5, 4)
     """
 
-    _parameter_constraints: ClassVar = {"axes": [Each(Interval(Integral, 0, 2, closed="both"))]}
-
-    def __init__(self, axes=(0, 1, 2)):
-        self.axes = axes
-        check_parameters(self)
+    probability: ClassVar = 1.0  # a network for pictures takes no heads
+    axes: tuple = parameter(
+        (0, 1, 2),
+        Each(Interval(Integral, 0, 2, closed="both")),
+        kind="sequence of int",
+        doc="That a plane may be perpendicular to: 0 sagittal, 1 coronal, 2 axial.",
+        first=True,
+    )
 
     def draw(self, draws, scene):
         axis = draws.choice(self.axes)

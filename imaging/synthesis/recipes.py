@@ -136,6 +136,16 @@ def real_chain(*, spacing_mm=1.0, mirror=0.0, signed=None):
     -------
     Chain
         From ``image`` and ``target`` to the same.
+
+    Examples
+    --------
+    >>> import torch
+    >>> scan = {"image": torch.rand(1, 16, 16), "target": torch.ones(1, 16, 16, dtype=torch.uint8)}
+    >>> varied, history = real_chain().sample(scan, 0)
+    >>> [entry["step"] for entry in history]
+    ['Deformation', 'BiasField', 'Gamma', 'Acquisition']
+    >>> varied["target"].dtype
+    torch.uint8
     """
     return Chain(
         Deformation(mirror=mirror),

@@ -52,8 +52,8 @@ def resample_scene(scene, geometry):
         if hard:
             index, inside = _nearest(where, size)
             for name in hard:
-                for source, out in zip(scene[name], moved[name], strict=True):
-                    values = plain(source.reshape(-1)).take(index) * inside
+                for channel, out in zip(scene[name], moved[name], strict=True):
+                    values = plain(channel.reshape(-1)).take(index) * inside
                     plain(out)[rows] = values.reshape(out[rows].shape)
 
     over_slabs(work, shape, device)

@@ -3,11 +3,12 @@
 `SyntheticScans` is a data set of such samples for a torch DataLoader; recipes are in `recipes`.
 """
 
+from numbers import Integral
 from typing import ClassVar
 
 from torch.utils.data import Dataset
 
-from ..parameters import COUNT, StrOptions, check_parameters
+from ..parameters import COUNT, Parametrised, StrOptions, parameter, parameters
 from ..physics.tissues import TISSUES
 from ..randomness import sample_seed
 from .slabs import voxelwise
@@ -18,21 +19,37 @@ __all__ = ["SyntheticScans", "Target"]
 _LESION = TISSUES.index("lesion")
 
 
+@parameters
 class Target(Step):
     """Make the target of a segmentation: ``target``, uint8, hard classes.
 
     Parameters
     ----------
-    classes : {"tissues", "lesion"}
-        "tissues": 0 background and all outside the brain, 1 grey matter, 2 grey/white partial
-        volume, 3 white matter, 4 cerebrospinal fluid, 5 lesion. "lesion": 0 and 1.
+    {parameters}
+
+    Examples
+    --------
+    Skin (8) is no target, and a lesion covers what is under it.
+
+    >>> import torch
+    >>> scene = {"labels": torch.tensor([[8, 4, 1, 3]]), "lesion": torch.tensor([[0, 0, 0, 2]])}
+    >>> Target().sample(scene, 0)[0]["target"].tolist()
+    [[0, 4, 1, 5]]
+    >>> Target("lesion").sample(scene, 0)[0]["target"].tolist()
+    [[0, 0, 0, 1]]
     """
 
-    _parameter_constraints: ClassVar = {"classes": [StrOptions({"tissues", "lesion"})]}
-
-    def __init__(self, classes="tissues"):
-        self.classes = classes
-        check_parameters(self)
+    probability: ClassVar = 1.0  # a sample without target trains nothing
+    classes: str = parameter(
+        "tissues",
+        StrOptions({"tissues", "lesion"}),
+        kind='{"tissues", "lesion"}',
+        doc="""
+        "tissues": 0 background and all outside the brain, 1 grey matter, 2 grey/white partial
+        volume, 3 white matter, 4 cerebrospinal fluid, 5 lesion. "lesion": 0 and 1.
+        """,
+        first=True,
+    )
 
     def draw(self, draws, scene):
         return {"classes": self.classes}
@@ -51,38 +68,36 @@ def _classes(labels, lesion):
     return labels * ((labels < _LESION) & ~here) + _LESION * here
 
 
-class SyntheticScans(Dataset):
+@parameters
+class SyntheticScans(Parametrised, Dataset):
     """Training samples by number: the same number gives the same sample, whoever asks.
 
     Parameters
     ----------
-    chain : Chain or None
-        None is `synthetic_chain()`.
-    length : int
-        Number of samples.
-    seed : int
+    {parameters}
 
     Examples
     --------
     >>> from imaging.synthesis import LabelMapSource, SyntheticScans, synthetic_chain
     >>> head = LabelMapSource(spacing_mm=4)
-    >>> scans = SyntheticScans(synthetic_chain(head, patch_size=32), length=10, seed=1)
+    >>> scans = SyntheticScans(synthetic_chain(head, patch_size=32), length=10, random_state=1)
     >>> sample = scans[3]
     >>> tuple(sample["image"].shape), sample["target"].dtype
     ((1, 32, 32, 32), torch.uint8)
     """
 
-    _parameter_constraints: ClassVar = {"chain": [Step], "length": [COUNT]}
+    chain: Step = parameter(
+        None, Step, kind="Step or None", doc="None is `synthetic_chain()`.", first=True
+    )
+    length: int = parameter(1000, COUNT, doc="Number of samples.")
+    random_state: int = parameter(0, Integral, doc="Seed of the samples.")
 
-    def __init__(self, chain=None, length=1000, seed=0):
-        if chain is None:
+    def __post_init__(self):
+        if self.chain is None:
             from .recipes import synthetic_chain
 
-            chain = synthetic_chain()
-        self.chain = chain
-        self.length = length
-        self.seed = seed
-        check_parameters(self)
+            self.chain = synthetic_chain()
+        super().__post_init__()
 
     def __len__(self):
         return self.length
@@ -94,7 +109,7 @@ class SyntheticScans(Dataset):
         """The sample of that number, and the history of what was drawn for it."""
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of a data set of {self.length}")
-        return self.chain.sample({}, sample_seed(self.seed, index))
+        return self.chain.sample({}, sample_seed(self.random_state, index))
 
     def replay(self, history):
         """Make a sample again from its history."""

@@ -6,7 +6,10 @@ such matrices are again one matrix, so a chain of them costs as much as one.
 
 import math
 
+import numpy as np
 import torch
+
+from ..resizing import area_averages, linear_interpolation
 
 __all__ = [
     "along_axes",
@@ -97,10 +100,7 @@ def downsampling(size, thickness):
     """
     count = max(1, round(size / thickness))
     edges = torch.linspace(0, size, count + 1, dtype=torch.float64)
-    voxels = torch.arange(size, dtype=torch.float64)
-    overlap = torch.minimum(edges[1:, None], voxels + 1) - torch.maximum(edges[:-1, None], voxels)
-    overlap = overlap.clamp(min=0)
-    return (overlap / overlap.sum(1, keepdim=True)).float()
+    return torch.from_numpy(area_averages(edges.numpy(), size))
 
 
 def upsampling(size, count):
@@ -110,15 +110,8 @@ def upsampling(size, count):
     -------
     tensor of shape (size, count)
     """
-    place = (torch.arange(size, dtype=torch.float64) + 0.5) * (count / size) - 0.5
-    place = place.clamp(0, count - 1)
-    low = place.floor().long().clamp(max=max(count - 2, 0))
-    share = place - low
-    matrix = torch.zeros(size, count, dtype=torch.float64)
-    rows = torch.arange(size)
-    matrix[rows, low] = 1 - share
-    matrix[rows, (low + 1).clamp(max=count - 1)] += share
-    return matrix.float()
+    places = (np.arange(size) + 0.5) * (count / size) - 0.5
+    return torch.from_numpy(linear_interpolation(places, count))
 
 
 def truncation(size, kept):

@@ -7,13 +7,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ..parameters import CHANCE, COUNT, Each, Interval, StrOptions, check_parameters
+from ..parameters import CHANCE, COUNT, Each, Interval, StrOptions, parameter, parameters
 from ..physics.tissues import TISSUES
-from ..storage.memory import RecentlyUsed
+from ..storage.recently_used import RecentlyUsed
 from .label_maps import FREESURFER_TISSUES, read_label_map, template_label_map
 from .lesion_masks import blob_mask, fit_mask, read_lesion
 from .lesions import LARGEST_NUMBER
-from .steps import Step
+from .steps import Step, shown_without
 
 __all__ = ["KEPT_BYTES", "LabelMapSource"]
 
@@ -25,6 +25,7 @@ _CSF = TISSUES.index("csf")
 KEPT_BYTES = 512 * 2**20
 
 
+@parameters
 class LabelMapSource(Step):
     """Draw a label map and the lesions that go into it.
 
@@ -33,27 +34,7 @@ class LabelMapSource(Step):
 
     Parameters
     ----------
-    label_maps : sequence of path or nibabel image, or None
-        None is the head built from the MNI template inside nilearn.
-    lesions : sequence of path or nibabel image, or None
-        Lesion masks of other patients, in MNI space or that of the label maps. None makes shapes
-        from smooth noise.
-    table : mapping of int to str
-        From codes of the label maps to tissues.
-    lesion_probability : float
-        Chance that a sample has a lesion at all.
-    most_lesions : int
-        Most masks in one sample.
-    mirror_lesions : float
-        Chance to move a lesion to the other side; the default keeps its side.
-    fit : {"brain", "world"}
-        "brain" stretches the box of the MNI brain to that of the label map's brain; "world" trusts
-        the affines.
-    fill_holes : bool
-        Fill holes inside lesion masks.
-    spacing_mm : int
-        Of the embedded head, whole millimetres.
-    device : str or torch.device
+    {parameters}
 
     Notes
     -----
@@ -73,44 +54,63 @@ class LabelMapSource(Step):
     (torch.uint8, True)
     """
 
-    _parameter_constraints: ClassVar = {
-        "label_maps": [Each(), None],
-        "lesions": [Each(), None],
-        "table": [Mapping, None],
-        "lesion_probability": [CHANCE],
-        "most_lesions": [Interval(Integral, 1, LARGEST_NUMBER, closed="both")],
-        "mirror_lesions": [CHANCE],
-        "fit": [StrOptions({"brain", "world"})],
-        "fill_holes": ["boolean"],
-        "spacing_mm": [COUNT],
-        "device": [str, torch.device],
-    }
+    probability: ClassVar = 1.0  # there is no scene without it
+    label_maps: object = parameter(
+        None,
+        Each(),
+        None,
+        kind="sequence of path or nibabel image, or None",
+        doc="None is the head built from the MNI template inside nilearn.",
+        first=True,
+    )
+    lesions: object = parameter(
+        None,
+        Each(),
+        None,
+        kind="sequence of path or nibabel image, or None",
+        doc="""
+        Lesion masks of other patients, in MNI space or that of the label maps. None makes shapes
+        from smooth noise.
+        """,
+        first=True,
+    )
+    table: Mapping = parameter(
+        None,
+        Mapping,
+        kind="mapping of int to str, or None",
+        doc="From codes of the label maps to tissues; None is `FREESURFER_TISSUES`.",
+    )
+    lesion_probability: float = parameter(
+        0.9, CHANCE, doc="Chance that a sample has a lesion at all."
+    )
+    most_lesions: int = parameter(
+        2, Interval(Integral, 1, LARGEST_NUMBER, closed="both"), doc="Most masks in one sample."
+    )
+    mirror_lesions: float = parameter(
+        0.0, CHANCE, doc="Chance to move a lesion to the other side; the default keeps its side."
+    )
+    fit: str = parameter(
+        "brain",
+        StrOptions({"brain", "world"}),
+        kind='{"brain", "world"}',
+        doc="""
+        "brain" stretches the box of the MNI brain to that of the label map's brain; "world" trusts
+        the affines.
+        """,
+    )
+    fill_holes: bool = parameter(True, "boolean", doc="Fill holes inside lesion masks.")
+    spacing_mm: int = parameter(1, COUNT, doc="Of the embedded head, whole millimetres.")
+    device: object = parameter(
+        "cpu", str, torch.device, kind="str or torch.device", doc="Where scenes begin."
+    )
 
-    def __init__(
-        self,
-        label_maps=None,
-        lesions=None,
-        table=None,
-        lesion_probability=0.9,
-        most_lesions=2,
-        mirror_lesions=0.0,
-        fit="brain",
-        fill_holes=True,
-        spacing_mm=1,
-        device="cpu",
-    ):
-        self.label_maps = label_maps
-        self.lesions = lesions
-        self.table = FREESURFER_TISSUES if table is None else table
-        self.lesion_probability = lesion_probability
-        self.most_lesions = most_lesions
-        self.mirror_lesions = mirror_lesions
-        self.fit = fit
-        self.fill_holes = fill_holes
-        self.spacing_mm = spacing_mm
-        self.device = device
-        check_parameters(self)
+    def __post_init__(self):
+        self.table = FREESURFER_TISSUES if self.table is None else self.table
+        super().__post_init__()
         self._kept = RecentlyUsed(KEPT_BYTES)
+
+    def __repr__(self):
+        return shown_without(self, table=FREESURFER_TISSUES)
 
     def draw(self, draws, scene):
         head = draws.integer(0, len(self.label_maps) - 1) if self.label_maps is not None else 0

@@ -4,17 +4,21 @@ A batch is worked through sample by sample, each with its own seed, so a sample 
 the batch that it came in.
 """
 
+import copy
 from typing import ClassVar
 
 import torch
 
-from ..parameters import CHANCE, Each, check_parameters
+from ..parameters import CHANCE, Each, Parametrised, check_parameters, parameter, parameters, shown
 from ..randomness import Draws, as_draws, sample_seed
 
-__all__ = ["Chain", "Keep", "OneOf", "Step", "device_of"]
+__all__ = ["Chain", "Keep", "NoisyStep", "OneOf", "Step", "device_of", "shown_without"]
+
+_WIDEST = 88
 
 
-class Step:
+@parameters
+class Step(Parametrised):
     """A random operation on a scene.
 
     A *scene* is a dictionary of tensors of one sample, each of shape (channels, *spatial), 2-D or
@@ -24,17 +28,32 @@ class Step:
 
     Parameters
     ----------
-    probability : float
-        Chance that the step is applied to a sample.
+    {parameters}
 
     Notes
     -----
-    A subclass lists in `_parameter_constraints` what its parameters may be, and calls
-    `check_parameters` at the end of its `__init__`.
+    A subclass declares what it can be told by `imaging.parameters`, and defines `draw` and `apply`.
+    A step that is always applied says so: ``probability: ClassVar = 1.0``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from imaging.parameters import parameter, parameters
+    >>> @parameters
+    ... class Invert(Step):
+    ...     most: float = parameter(1.0)
+    ...
+    ...     def draw(self, draws, scene):
+    ...         return {"highest": draws.uniform(0, self.most)}
+    ...
+    ...     def apply(self, scene, parameters):
+    ...         return {**scene, "image": parameters["highest"] - scene["image"]}
+    >>> scene, history = Invert(probability=0.5).sample({"image": torch.zeros(1, 1)}, 3)
+    >>> round(history[0]["parameters"]["highest"], 3), round(scene["image"].item(), 3)
+    (0.287, 0.287)
     """
 
-    probability = 1.0
-    _parameter_constraints: ClassVar = {"probability": [CHANCE]}
+    probability: float = parameter(1.0, CHANCE, doc="Chance that the step is applied to a sample.")
 
     def draw(self, draws, scene):
         """Draw the parameters of one sample: a dictionary of plain values, storable as JSON."""
@@ -44,9 +63,22 @@ class Step:
         """Return the changed scene; nothing is random, and `scene` itself is left as it is."""
         raise NotImplementedError
 
-    def sample(self, scene, source):
-        """Draw and apply once: a scene, and the history as a list of one entry."""
-        draws = as_draws(source)
+    def sample(self, scene, seed):
+        """Draw and apply once.
+
+        Parameters
+        ----------
+        scene : dict of tensor
+            Each of shape (channels, *spatial).
+        seed : int, torch.Generator, Draws or None
+
+        Returns
+        -------
+        scene : dict of tensor
+        history : list of dict
+            One entry: the name of the step and what was drawn for it, storable as JSON.
+        """
+        draws = as_draws(seed)
         parameters = self.draw(draws, scene) if draws.chance(self.probability) else None
         history = [{"step": type(self).__name__, "parameters": parameters}]
         return self.replay_sample(scene, history), history
@@ -99,6 +131,30 @@ class Step:
         return _stack(scenes)
 
 
+@parameters
+class NoisyStep(Step):
+    """Base of steps that draw a noise value for every voxel.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    noise_device: str | None = parameter(
+        None,
+        str,
+        None,
+        kind="str or None",
+        doc="""
+        Kind of device to draw noise on; None is that of the scene. "cpu" is the same everywhere.
+        """,
+    )
+
+    def drawn_on(self, scene):
+        """The kind of device to draw the noise of a scene on, as a history says it."""
+        return self.noise_device or device_of(scene).type
+
+
 class Chain(Step):
     """Steps one after another; each draws from a seed of its own.
 
@@ -115,6 +171,8 @@ class Chain(Step):
     >>> drawn, histories = chain(batch, seed=3)
     >>> torch.equal(chain.replay(batch, histories)["image"], drawn["image"])
     True
+    >>> chain
+    Chain(BiasField(), Gamma())
     """
 
     _parameter_constraints: ClassVar = {"steps": [Each(Step, least=0)]}
@@ -125,8 +183,11 @@ class Chain(Step):
             self.steps += step.steps if isinstance(step, Chain) else [step]
         check_parameters(self)
 
-    def sample(self, scene, source):
-        draws = as_draws(source)
+    def __repr__(self):
+        return _of_several(self, map(repr, self.steps))
+
+    def sample(self, scene, seed):
+        draws = as_draws(seed)
         history = []
         for step in self.steps:
             scene, entry = step.sample(scene, draws.seed())
@@ -151,6 +212,15 @@ class OneOf(Step):
     ----------
     *steps : Step
         Chains too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from imaging.synthesis import Blur, ZScore
+    >>> either = OneOf(Blur(), ZScore())
+    >>> histories = either({"image": torch.rand(40, 1, 4, 4)}, seed=0)[1]
+    >>> sorted({entry["parameters"]["choice"] for (entry,) in histories})
+    [0, 1]
     """
 
     _parameter_constraints: ClassVar = {"steps": [Each(Step)]}
@@ -159,8 +229,11 @@ class OneOf(Step):
         self.steps = steps
         check_parameters(self)
 
-    def sample(self, scene, source):
-        draws = as_draws(source)
+    def __repr__(self):
+        return _of_several(self, map(repr, self.steps))
+
+    def sample(self, scene, seed):
+        draws = as_draws(seed)
         choice = draws.integer(0, len(self.steps) - 1)
         scene, history = self.steps[choice].sample(scene, draws.seed())
         parameters = {"choice": choice, "history": history}
@@ -177,6 +250,13 @@ class Keep(Step):
     Parameters
     ----------
     *names : str
+
+    Examples
+    --------
+    >>> import torch
+    >>> scene, _ = Keep("image").sample({"image": torch.ones(1, 2), "labels": torch.ones(1, 2)}, 0)
+    >>> list(scene)
+    ['image']
     """
 
     _parameter_constraints: ClassVar = {"names": [Each(str)]}
@@ -184,6 +264,9 @@ class Keep(Step):
     def __init__(self, *names):
         self.names = names
         check_parameters(self)
+
+    def __repr__(self):
+        return _of_several(self, map(shown, self.names))
 
     def draw(self, draws, scene):
         return {}
@@ -195,6 +278,25 @@ class Keep(Step):
 def device_of(scene):
     """The device that the tensors of a scene are on."""
     return next(iter(scene.values())).device
+
+
+def shown_without(step, **tables):
+    """The code of a step, without parameters that are the tables which None stands for."""
+    bare = copy.copy(step)
+    for name, table in tables.items():
+        if getattr(step, name) == table:
+            setattr(bare, name, None)
+    return Parametrised.__repr__(bare)
+
+
+def _of_several(step, members):
+    """The code of a step that is made of several others, one to a line where they are many."""
+    members, name = list(members), type(step).__name__
+    line = f"{name}({', '.join(members)})"
+    if len(line) <= _WIDEST:
+        return line
+    inner = ",\n".join(members).replace("\n", "\n    ")
+    return f"{name}(\n    {inner},\n)"
 
 
 def _length(batch):

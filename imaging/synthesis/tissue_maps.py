@@ -5,11 +5,10 @@ noise within a class.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 
-from ..parameters import NOT_NEGATIVE, Each, StrOptions, check_parameters
+from ..parameters import NOT_NEGATIVE, Each, StrOptions, parameter, parameters
 from ..physics.maps import QuantitativeMaps
 from ..physics.protocols import Protocol, sample_protocol
 from ..physics.ranges import RANGES
@@ -17,14 +16,15 @@ from ..physics.simulation import SEQUENCES, simulate
 from ..physics.tissues import TISSUE_STATISTICS, TISSUES
 from .fields import texture
 from .slabs import over_slabs, plain, whole
-from .steps import Step, device_of
+from .steps import NoisyStep, Step, device_of, shown_without
 
 __all__ = ["MAPS", "RandomSequence", "TissueMaps", "fill_classes"]
 
 MAPS = ("pd", "r1", "r2s", "mt", "r2")
 
 
-class TissueMaps(Step):
+@parameters
+class TissueMaps(NoisyStep):
     """Draw quantitative maps for the tissues of a scene.
 
     Adds ``maps``, of shape (4 or 5, *spatial): PD, R1, R2*, MT and, where the statistics have it,
@@ -32,42 +32,49 @@ class TissueMaps(Step):
 
     Parameters
     ----------
-    statistics : mapping of str to TissueStatistics
-        By name of tissue; every tissue of the scene must be in it.
-    spread : float
-        Of the mean of a class between samples, in standard deviations of the statistics.
-    temperature : float
-        Of values within a class, in standard deviations of the statistics.
-    texture_width : float
-        Largest width of the noise within a class, voxels.
-    noise_device : str or None
-        Kind of device to draw noise on; None is that of the scene.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> labels = torch.tensor([[[1, 3], [4, 0]]], dtype=torch.uint8)
+    >>> exact = TissueMaps(spread=0.0, temperature=0.0)
+    >>> maps = exact.sample({"labels": labels}, 0)[0]["maps"]
+    >>> bool(maps[1, 0, 1] > maps[1, 0, 0] > maps[1, 1, 0])  # R1: white, grey, fluid
+    True
     """
 
-    _parameter_constraints: ClassVar = {
-        "statistics": [Mapping],
-        "spread": [NOT_NEGATIVE],
-        "temperature": [NOT_NEGATIVE],
-        "texture_width": [NOT_NEGATIVE],
-        "noise_device": [str, None],
-    }
+    statistics: Mapping = parameter(
+        None,
+        Mapping,
+        kind="mapping of str to TissueStatistics",
+        doc="""
+        By name of tissue; every tissue of the scene must be in it. None is `TISSUE_STATISTICS`.
+        """,
+        first=True,
+    )
+    spread: float = parameter(
+        1.0,
+        NOT_NEGATIVE,
+        doc="""
+        Of the mean of a class between samples, in standard deviations of the statistics.
+        """,
+    )
+    temperature: float = parameter(
+        0.3,
+        NOT_NEGATIVE,
+        doc="Of values within a class, in standard deviations of the statistics.",
+    )
+    texture_width: float = parameter(
+        10.0, NOT_NEGATIVE, doc="Largest width of the noise within a class (FWHM), voxels."
+    )
 
-    def __init__(
-        self,
-        statistics=TISSUE_STATISTICS,
-        spread=1.0,
-        temperature=0.3,
-        texture_width=10.0,
-        noise_device=None,
-        probability=1.0,
-    ):
-        self.statistics = statistics
-        self.spread = spread
-        self.temperature = temperature
-        self.texture_width = texture_width
-        self.noise_device = noise_device
-        self.probability = probability
-        check_parameters(self)
+    def __post_init__(self):
+        self.statistics = TISSUE_STATISTICS if self.statistics is None else self.statistics
+        super().__post_init__()
+
+    def __repr__(self):
+        return shown_without(self, statistics=TISSUE_STATISTICS)
 
     def draw(self, draws, scene):
         names = MAPS if next(iter(self.statistics.values())).r2 is not None else MAPS[:4]
@@ -87,7 +94,7 @@ class TissueMaps(Step):
             "sds": sds,
             "texture_width": draws.uniform(0, self.texture_width),
             "seed": draws.seed(),
-            "noise_device": self.noise_device or device_of(scene).type,
+            "noise_device": self.drawn_on(scene),
         }
 
     def apply(self, scene, parameters):
@@ -164,6 +171,7 @@ def fill_classes(scene, means, sds, grain):
     return grain
 
 
+@parameters
 class RandomSequence(Step):
     """Scan the maps of a scene with a random protocol: ``image``, of one channel, replaces them.
 
@@ -172,22 +180,31 @@ class RandomSequence(Step):
 
     Parameters
     ----------
-    sequences : sequence of str
-        Those to draw from.
-    ranges : {"plausible", "reference", "reference-segmentation"}
-        See `sample_protocol`.
+    {parameters}
+
+    Examples
+    --------
+    >>> import torch
+    >>> labels = torch.tensor([[[1, 3], [4, 0]]], dtype=torch.uint8)
+    >>> maps, _ = TissueMaps().sample({"labels": labels}, 0)
+    >>> scan, history = RandomSequence(["flair"]).sample(maps, 0)
+    >>> history[0]["parameters"]["sequence"], sorted(scan), tuple(scan["image"].shape)
+    ('flair', ['image', 'labels'], (1, 2, 2))
     """
 
-    _parameter_constraints: ClassVar = {
-        "sequences": [Each(StrOptions(set(SEQUENCES)))],
-        "ranges": [StrOptions(set(RANGES))],
-    }
-
-    def __init__(self, sequences=SEQUENCES, ranges="plausible", probability=1.0):
-        self.sequences = sequences
-        self.ranges = ranges
-        self.probability = probability
-        check_parameters(self)
+    sequences: tuple = parameter(
+        SEQUENCES,
+        Each(StrOptions(set(SEQUENCES))),
+        kind="sequence of str",
+        doc="Those to draw from.",
+        first=True,
+    )
+    ranges: str = parameter(
+        "plausible",
+        StrOptions(set(RANGES)),
+        kind='{"plausible", "reference", "reference-segmentation"}',
+        doc="See `sample_protocol`.",
+    )
 
     def draw(self, draws, scene):
         return dict(sample_protocol(draws.choice(self.sequences), self.ranges, draws))

@@ -11,11 +11,18 @@ import numpy as np
 
 from ..errors import ImageError
 from ..grids import open_image
-from ..mosaics import resizing_matrix
+from ..resizing import resized
 from ..storage.seen import fingerprint
-from ..volumes import as_picture, is_picture, read_picture, read_volume, restore_grid
+from ..volumes import (
+    as_picture,
+    is_picture,
+    is_raster,
+    read_picture,
+    read_volume,
+    restore_grid,
+)
 
-__all__ = ["Prepared", "prepare", "resized"]
+__all__ = ["Prepared", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,12 @@ class Prepared:
         return nib.Nifti1Image(restored, self.original.affine)
 
 
-def prepare(source, spacing_mm, spatial_dims=3, *, mask=False):
+def prepare(scan, spacing_mm, spatial_dims=3, *, mask=False):
     """Bring a scan to the voxels of a network.
 
     Parameters
     ----------
-    source : path, nibabel image, or (2-D) ndarray
+    scan : path, nibabel image, or (2-D) ndarray
     spacing_mm : float
         An array or a picture file has no millimetres and keeps its pixels.
     spatial_dims : {2, 3}
@@ -105,30 +112,30 @@ def prepare(source, spacing_mm, spatial_dims=3, *, mask=False):
         If it cannot be read, or has another number of dimensions.
     """
     if spatial_dims == 3:
-        if isinstance(source, np.ndarray):
+        if isinstance(scan, np.ndarray):
             raise ImageError(
-                f"found an array of shape {source.shape} where a 3-D image was expected; give a "
+                f"found an array of shape {scan.shape} where a 3-D image was expected; give a "
                 "path or nibabel.Nifti1Image(array, affine)"
             )
-        original = open_image(source)
+        original = open_image(scan)
         image = read_volume(original, allow_empty=mask)
         upright = np.asanyarray(image.dataobj)
         edges = np.linalg.norm(image.affine[:3, :3], axis=0)
         return Prepared(_at_spacing(upright, edges, spacing_mm), upright, image, original)
-    if isinstance(source, np.ndarray):
-        upright = source.astype(np.float32) if mask else as_picture(source)
+    if isinstance(scan, np.ndarray):
+        upright = scan.astype(np.float32) if mask else as_picture(scan)
         if upright.ndim != 2:
-            raise ImageError(f"found an array of shape {source.shape}; a 2-D network needs 2-D")
+            raise ImageError(f"found an array of shape {scan.shape}; a 2-D network needs 2-D")
         return Prepared(upright, upright)
-    if not is_picture(source):
+    if not is_picture(scan):
         raise ImageError(
-            f"found an image of shape {open_image(source).shape}; a 2-D network needs one slice: "
+            f"found an image of shape {open_image(scan).shape}; a 2-D network needs one slice: "
             "cut it first, for example with img.slicer[:, :, 40:41]"
         )
-    if _is_raster(source):
-        upright = read_picture(source)
+    if is_raster(scan):
+        upright = read_picture(scan)
         return Prepared(upright, upright)
-    original = open_image(source)
+    original = open_image(scan)
     shape = (*original.shape, 1, 1)[:3]
     data = np.asanyarray(original.dataobj, dtype=np.float32).reshape(shape)
     image = nib.as_closest_canonical(nib.Nifti1Image(data, original.affine))
@@ -141,37 +148,9 @@ def prepare(source, spacing_mm, spatial_dims=3, *, mask=False):
     return Prepared(_at_spacing(upright, edges, spacing_mm), upright, image, original)
 
 
-def resized(array, shape):
-    """Resize along each axis: area averages where it shrinks, linear where it grows.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> resized(np.array([[0.0, 2.0, 4.0, 6.0]]), (1, 2))
-    array([[1., 5.]], dtype=float32)
-    """
-    array = np.asarray(array, dtype=np.float32)
-    # What shrinks comes first.
-    axes = sorted(range(array.ndim), key=lambda axis: shape[axis] / array.shape[axis])
-    for axis in axes:
-        if shape[axis] != array.shape[axis]:
-            matrix = resizing_matrix(array.shape[axis], shape[axis])
-            array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(array)
-
-
 def _at_spacing(array, edges, spacing_mm):
     shape = [
         max(1, round(count * float(edge) / spacing_mm))
         for count, edge in zip(array.shape, edges, strict=True)
     ]
     return resized(array, shape)
-
-
-def _is_raster(source):
-    try:
-        return not hasattr(source, "affine") and not str(source).lower().endswith(
-            (".nii", ".nii.gz", ".img", ".hdr", ".mgz", ".mgh")
-        )
-    except TypeError:
-        return False

@@ -8,8 +8,9 @@ import numpy as np
 from ..errors import ImageError
 from ..grids import same_grid
 from ..learning.device import resolve_device
+from ..resizing import resized
 from ..volumes import to_grid
-from .geometry import prepare, resized
+from .geometry import prepare
 from .windows import apply_windows, mirrored_axes
 
 __all__ = ["check_scans", "naming", "patient_numbers", "patient_results", "sequences_of"]

@@ -7,8 +7,9 @@ its name or its time.
 import json
 from pathlib import Path
 
-from imaging.storage.contents import combined, file_content
+from imaging.storage.contents import file_content
 from imaging.storage.files import replacing
+from imaging.storage.hashing import combined
 
 __all__ = ["read_record", "write_record"]
 

@@ -12,7 +12,8 @@ from sklearn.utils._param_validation import Interval
 
 from imaging.grids import Grid, open_image
 from imaging.intensity import rescale_intensity
-from imaging.mosaics import SliceMosaic, resize_picture
+from imaging.mosaics import SliceMosaic
+from imaging.resizing import resize_picture
 from imaging.storage.bank import Recipe
 from imaging.volumes import is_picture, is_raster, read_picture, read_volume, to_grid
 
@@ -66,7 +67,7 @@ class StitchedSlices(CanvasBranch):
             )
         tiles = self.mosaic_.tiles if volume else (1, 1)
         return TileAugmentation(
-            tiles=tiles, flip_left_right=self.flip_left_right, fixed_rows=self.symbol_rows_
+            tiles=tiles, mirror=self.flip_left_right, fixed_rows=self.symbol_rows_
         )
 
 

@@ -42,12 +42,12 @@ class Volumes(ImageBranch):
     def _augmentation(self):
         if not self.augment or self.image is None:
             return None
-        from imaging.learning.volume_augmentation import VolumeAugmentation
+        from imaging.learning.augmentation import VolumeAugmentation
 
         spacing = np.linalg.norm(self.grid_.affine[:3, :3], axis=0)
         return VolumeAugmentation(
             extent_mm=tuple((spacing * self.grid_.shape).tolist()),
-            flip_left_right=self.flip_left_right,
+            mirror=self.flip_left_right,
         )
 
 

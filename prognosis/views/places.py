@@ -11,8 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from imaging.grids import Grid
-from imaging.mosaics import resizing_matrix
-from imaging.resizing import shrink_volume
+from imaging.resizing import resizing_matrix, shrink_volume
 from imaging.volumes import restore_grid, voxel_volume_ml
 
 from ..errors import CohortError

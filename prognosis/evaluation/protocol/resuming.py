@@ -9,7 +9,7 @@ import pickle
 from sklearn.base import clone
 
 from imaging.storage.caching import as_memory
-from imaging.storage.contents import code_version
+from imaging.storage.code_identity import code_version
 from imaging.storage.identity import identity
 
 from .metadata import PACKAGES, installed_versions

@@ -16,8 +16,9 @@ import pytest
 import imaging
 from imaging import ImageError
 from imaging.storage import contents
-from imaging.storage.caching import as_memory, cached_call, fingerprint
-from imaging.storage.contents import code_version, file_content
+from imaging.storage.caching import as_memory, cached_call, image_identity
+from imaging.storage.code_identity import code_version
+from imaging.storage.contents import file_content
 
 VALUES = np.linspace(0.1, 7.7, 40)
 
@@ -52,16 +53,16 @@ def _flip(position, bit=1):
 def test_same_size_and_time_is_not_the_same_file(tmp_path, monkeypatch, settled_s):
     monkeypatch.setattr(contents, "_SETTLED_S", settled_s)
     path = _image(tmp_path / "a.nii")
-    before = fingerprint(path)
+    before = image_identity(path)
     if settled_s < 0:  # as after some seconds; the clock of the file system has to go on, too
         while (tmp_path / "clock").write_text("") is None or (
             (tmp_path / "clock").stat().st_ctime_ns == path.stat().st_ctime_ns
         ):
             continue
     _exchange(path, _flip(-1))
-    assert fingerprint(path) != before
+    assert image_identity(path) != before
     _exchange(path, _flip(-1))
-    assert fingerprint(path) == before
+    assert image_identity(path) == before
 
 
 def test_neither_place_nor_name_nor_time_matter_but_the_format_does(tmp_path, monkeypatch):
@@ -71,8 +72,8 @@ def test_neither_place_nor_name_nor_time_matter_but_the_format_does(tmp_path, mo
     (tmp_path / "other").mkdir()
     copy = shutil.copy(path, tmp_path / "other" / "b.nii")
     os.utime(copy, (1, 1))
-    assert fingerprint(path) == fingerprint(str(copy)) == fingerprint("~/a.nii")
-    assert fingerprint(path) != fingerprint(shutil.copy(path, tmp_path / "a.img"))
+    assert image_identity(path) == image_identity(str(copy)) == image_identity("~/a.nii")
+    assert image_identity(path) != image_identity(shutil.copy(path, tmp_path / "a.img"))
 
 
 @pytest.mark.parametrize("named", [".img", ".hdr"])
@@ -88,9 +89,9 @@ def test_neither_place_nor_name_nor_time_matter_but_the_format_does(tmp_path, mo
 )
 def test_pairs_count_with_all_their_parts(tmp_path, kind, named, changed):
     _image(tmp_path / "a.img", kind=kind)
-    before = fingerprint(tmp_path / f"a{named}")
+    before = image_identity(tmp_path / f"a{named}")
     _exchange(tmp_path / f"a{changed}", _flip(-1))
-    assert fingerprint(tmp_path / f"a{named}") != before
+    assert image_identity(tmp_path / f"a{named}") != before
 
 
 def test_a_file_is_hashed_once_per_process_and_state(tmp_path, monkeypatch):
@@ -100,7 +101,7 @@ def test_a_file_is_hashed_once_per_process_and_state(tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "new_hash", lambda: hashed.append(1) or new_hash())
     path = _image(tmp_path / "a.nii")
     for _ in range(3):
-        fingerprint(path)
+        image_identity(path)
     assert len(hashed) == (3 if os.name == "nt" else 1)
     monkeypatch.setattr(os, "name", "nt")  # where the time of a change can be set by anybody
     contents._known.clear()
@@ -113,13 +114,13 @@ def test_a_file_is_hashed_once_per_process_and_state(tmp_path, monkeypatch):
 def test_what_is_no_file_is_named(tmp_path):
     for name in ("nowhere.nii", "~no-such-user/scan.nii", str(tmp_path)):
         with pytest.raises(ImageError, match=f"no file at '{name}'; correct the path or drop"):
-            fingerprint(name)
+            image_identity(name)
 
 
 def test_images_in_memory_by_voxels_and_place():
     one, same = (nib.Nifti1Image(np.ones((2, 2, 2)), np.eye(4)) for _ in range(2))
     moved = nib.Nifti1Image(np.ones((2, 2, 2)), np.diag([2, 1, 1, 1]))
-    assert fingerprint(one) == fingerprint(same) != fingerprint(moved)
+    assert image_identity(one) == image_identity(same) != image_identity(moved)
 
 
 # ----------------------------------------------------------------- code
