@@ -121,7 +121,7 @@ def test_checkpoints_of_real_scans_know_how_these_are_varied(tmp_path):
     scan = nib.Nifti1Image(np.random.default_rng(0).random((18, 20, 16)), np.diag([8, 8, 8, 1]))
     LesionSegmenter(**TINY, checkpoint=tmp_path).fit([scan], [scan])
     for change in ({"mirror": 0.0}, {"augment": False}, {"ct": True}):
-        with pytest.raises(CheckpointError, match="data|ct="):
+        with pytest.raises(CheckpointError, match=r"data|ct="):
             LesionSegmenter(**TINY, checkpoint=tmp_path, **change).fit([scan], [scan])
 
 
