@@ -17,6 +17,6 @@ from .explanation.counterfactuals.counterfactual import Counterfactuals, counter
 from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding
-from .evaluation.temperature import TemperatureScaled
+from .estimators.temperature import TemperatureScaled
 from .explanation.attribution.maps import Explanation
 from .explanation.attribution.explaining import explain

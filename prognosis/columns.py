@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from imaging.errors import ImageError
+from imaging.parameters import Each, parameter, parameters
 
 from .cells import (
     NUMBER,
@@ -281,6 +282,7 @@ class TakesTables:
         return tags
 
 
+@parameters
 class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     """Select tabular columns and turn them into numbers: impute, encode, scale.
 
@@ -289,9 +291,7 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    columns : sequence of str or None, default=None
-        Columns to encode; others may be present and are ignored. None encodes all; `X` may then
-        be a plain array, whose columns are called ``x0``, ``x1``, ... .
+    {parameters}
 
     Attributes
     ----------
@@ -317,11 +317,21 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     [-1.22, -0.71, 1.0, 0.0]
     """
 
-    def __init__(self, columns=None):
-        self.columns = columns
+    columns: object = parameter(
+        None,
+        Each(least=0),
+        None,
+        first=True,
+        kind="sequence of str or None",
+        doc="""
+        Columns to encode; others may be present and are ignored. None encodes all; `X` may then
+        be a plain array, whose columns are called ``x0``, ``x1``, ... .
+        """,
+    )
 
     def fit(self, X, y=None):
         """Learn medians, categories and scales from the training patients."""
+        self._validate_params()
         columns = None if self.columns is None else list(self.columns)
         table = declared_table(self, X, columns, reset=True)
         columns = table.columns.tolist() if columns is None else columns

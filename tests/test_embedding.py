@@ -123,5 +123,5 @@ def test_bad_use_is_refused(cohort):
     half = [(np.arange(60, 120), np.arange(60))]
     with pytest.raises(CohortError, match="row 'sub-060' is in no test fold"):
         ImageEmbedding(network(epochs=1), cv=half).fit(X, y)
-    with pytest.raises(ValueError, match="n_components must be at least 0"):
+    with pytest.raises(ValueError, match="'n_components' parameter of ImageEmbedding must be"):
         ImageEmbedding(network(), n_components=-1).fit(X, y)

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from sklearn.svm import LinearSVC
 
 from prognosis import StitchedSliceClassifier, TemperatureScaled
-from prognosis.evaluation.temperature import _best_temperature
+from prognosis.estimators.temperature import _best_temperature
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
