@@ -211,6 +211,14 @@ def tabular_encoder(X, columns):
     CohortError
         If a column is missing, holds images, arrays, dates or durations, or infinite values; when
         it transforms, also if a column of numbers now holds text, or one of text numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"age": [60.0, 70.0, None], "sex": ["F", "M", "F"]})
+    >>> encoder = tabular_encoder(X, ["age", "sex"]).fit(X)
+    >>> encoder.transform(X).shape, list(encoder.get_feature_names_out())
+    ((3, 4), ['age', 'missingindicator_age', 'sex_F', 'sex_M'])
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from prognosis import CohortError, ImageEmbedding, StitchedSliceClassifier, StitchedSliceRegressor
 from prognosis.columns import TabularEncoder
-from prognosis.evaluation.statistics.significance import auc
+from prognosis.evaluation.statistics.auc import auc
 from prognosis.features.embedding import _Alignment
 
 VALUES = [f"v{k}" for k in range(12)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from prognosis.evaluation.statistics.auc import auc, auc_interval, delong_test
 from prognosis.evaluation.statistics.calibration import (
     calibration_bins,
     calibration_line,
@@ -17,10 +18,7 @@ from prognosis.evaluation.statistics.intervals import (
 )
 from prognosis.evaluation.statistics.significance import (
     adjust_p_values,
-    auc,
-    auc_interval,
     corrected_resampled_ttest,
-    delong_test,
 )
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from imaging.storage.files import replacing
+
 from ..cells import NUMBER, as_numbers, as_text, column_kind
 from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
-from ..evaluation.reporting.files import write_files
 
 __all__ = ["LockBoxError", "MatchedGroups"]
 
@@ -190,7 +191,9 @@ class MatchedGroups:
         if self.record is not None:
             note = {"opened": self._opened, "patients": X.index[test].astype(str).tolist()}
             path = Path(self.record)
-            write_files(path.parent, {path.name: json.dumps(note, indent=2) + "\n"})
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
         print(
             f"Lock-box opened: {len(test)} patients, matched with {len(train)} for training. "
             "A model that is chosen after this must be tested on other patients."
