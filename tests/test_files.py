@@ -88,7 +88,7 @@ def a_cohort(folder, segmenter):
 @_writer
 def a_lock_box(folder, segmenter):
     X = pd.DataFrame({"age": range(20)})
-    MatchedGroups(3, ["age"], record=folder / "opened.json").open_lock_box(X)
+    MatchedGroups(3, match=["age"], record=folder / "opened.json").open_lock_box(X)
 
 
 @_writer

@@ -21,6 +21,7 @@ __all__ = [
     "add_command",
     "add_soop_options",
     "check_out",
+    "find_class",
     "imaging_effect",
     "load_named_cohort",
     "named_pattern",
@@ -162,6 +163,33 @@ def load_named_cohort(options):
     if options.target is None:
         raise UsageError("--target is needed for a cohort of your own")
     return load_cohort(table, dict(options.images), target=options.target)
+
+
+def find_class(option, text, classes, *, called):
+    """The class that an option names, since on the command line everything is text.
+
+    Parameters
+    ----------
+    option, text : str
+        For example ``--class`` and what was given to it.
+    classes : sequence
+    called : str
+        What the classes are in the error.
+
+    Raises
+    ------
+    UsageError
+        If there is no such class.
+
+    Examples
+    --------
+    >>> find_class("--class", "1", [0, 1], called="classes")
+    1
+    """
+    for label in classes:
+        if str(label) == text:
+            return label
+    raise UsageError(f"{option} {text}: the {called} are {', '.join(map(str, classes))}")
 
 
 def named_pattern(text):

@@ -14,6 +14,7 @@ from .common import (
     add_command,
     add_soop_options,
     check_out,
+    find_class,
     imaging_effect,
     load_named_cohort,
     named_pattern,
@@ -135,11 +136,11 @@ def _compare(options):
     tabular = options.tabular
     if tabular is None:
         tabular = [name for name in defaults.get("tabular", []) if name in X.columns]
-    for name in tabular:
-        if name not in X.columns:
-            raise UsageError(f"--tabular {name}: the table has {', '.join(X.columns)}")
-    if options.patient is not None and options.patient not in X.columns:
-        raise UsageError(f"--patient {options.patient}: the table has {', '.join(X.columns)}")
+    patient = [] if options.patient is None else [options.patient]
+    for option, names in (("--tabular", tabular), ("--patient", patient)):
+        for name in names:
+            if name not in X.columns:
+                raise UsageError(f"{option} {name}: the table has {', '.join(X.columns)}")
     if not tabular and lesion is None:
         raise UsageError("nothing to build a baseline from: name columns with --tabular")
     cnn = {"device": options.device, "epochs": options.epochs}
@@ -159,6 +160,9 @@ def _compare(options):
         **{name: value for name, value in cnn.items() if value is not None},
     )
     say(options, f"fitting {len(study.models)} models: {', '.join(study.models)}")
+    positive = options.positive
+    if positive is not None:
+        positive = find_class("--positive", positive, y.unique().tolist(), called="outcomes")
     try:
         return compare(
             study.models,
@@ -167,7 +171,7 @@ def _compare(options):
             cv=options.cv,
             baseline=study.baseline,
             groups=options.patient,
-            positive_label=_positive_label(options, y),
+            positive_label=positive,
             n_jobs=options.n_jobs,
             random_state=options.random_state,
             verbose=0 if options.quiet else 1,
@@ -189,17 +193,6 @@ def _image_columns(options, X, defaults):
     others = [name for name in known if name != lesion]
     image = options.image or defaults.get("image") or next(iter(others), lesion)
     return lesion, image
-
-
-def _positive_label(options, y):
-    if options.positive is None:
-        return None
-    for label in y.unique().tolist():
-        if str(label) == options.positive:
-            return label
-    raise UsageError(
-        f"--positive {options.positive}: the outcomes are {', '.join(map(str, y.unique()))}"
-    )
 
 
 def folds(text):

@@ -16,6 +16,7 @@ from .common import (
     add_command,
     add_soop_options,
     check_out,
+    find_class,
     load_named_cohort,
     named_pattern,
     positive_int,
@@ -175,8 +176,5 @@ def _write(found, table, checks, folder):
 def _label(estimator, text):
     classes = getattr(estimator, "classes_", None)
     if classes is None:
-        raise ValueError(f"--class {text}: the model predicts a number and has no classes")
-    for label in classes.tolist():
-        if str(label) == text:
-            return label
-    raise ValueError(f"--class {text}: the classes are {', '.join(map(str, classes))}")
+        raise UsageError(f"--class {text}: the model predicts a number and has no classes")
+    return find_class("--class", text, classes.tolist(), called="classes")

@@ -112,8 +112,8 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is none, a class has fewer patients than there are folds, or the
-            classifier gives no probabilities.
+            If a parameter has a wrong type or value, a class has fewer patients than there are
+            folds, or the classifier gives no probabilities.
         CohortError
             If `y` has the index of other patients, or `cv` tears a group apart.
         """

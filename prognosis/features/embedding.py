@@ -134,7 +134,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             As the estimator; also if a column to be added exists already, `y` has the index of
             other patients, or `cv` tears a group apart.
         ValueError
-            If a parameter is none, or the estimator cannot embed.
+            If a parameter has a wrong type or value, or the estimator cannot embed.
         """
         self.fit_transform(X, y, groups=groups)
         return self

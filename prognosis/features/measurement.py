@@ -72,7 +72,7 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         CohortError
             If the image column is missing, or a column to be added exists already.
         ValueError
-            If a parameter is none.
+            If a parameter has a wrong type or value.
         """
         self._validate_params()
         check_cohort(X, [self.image])
