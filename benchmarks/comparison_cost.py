@@ -24,7 +24,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from prognosis import LesionSize, compare, load_soop
-from prognosis.cli import DEFAULTS
+from prognosis.commands.compare import DEFAULTS
 from prognosis.splits import make_splits
 from prognosis.studies.published import build_study
 

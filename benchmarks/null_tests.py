@@ -17,11 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 from sklearn.model_selection import StratifiedKFold
 
-from prognosis.evaluation.statistics.significance import (
-    auc,
-    corrected_resampled_ttest,
-    delong_test,
-)
+from prognosis.evaluation.statistics.auc import auc, delong_test
+from prognosis.evaluation.statistics.significance import corrected_resampled_ttest
 from prognosis.splits import parse_cv
 
 LEVEL, TOLERANCE = 0.05, 0.02

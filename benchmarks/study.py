@@ -98,7 +98,7 @@ def soop_cohort(options):
         atlas=atlas,
         regions=[load.atlas_.regions[place] for place in places],
         groups=MatchedGroups(
-            5, ["lesion_ml", "nihss", "age"], record=options.out / "lock-box.json"
+            5, match=["lesion_ml", "nihss", "age"], record=options.out / "lock-box.json"
         ),
     )
 

@@ -4,7 +4,7 @@ from .cohorts.soop import load_soop
 from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
 from .columns import TabularEncoder, tabular_encoder
-from .errors import CohortError, DownloadError, PrognosisError
+from .errors import CohortError, DownloadError, ModelError, PrognosisError
 from .estimators.fusion import FusionClassifier, FusionRegressor
 from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
@@ -12,12 +12,11 @@ from .estimators.volume import VolumeClassifier, VolumeRegressor
 from .evaluation.protocol.comparison import Comparison, compare
 from .studies.ladder import linear_ladder, logistic_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
-from .evaluation.protocol.running import ModelError
 from .splits import PatientFolds
 from .explanation.counterfactuals.counterfactual import Counterfactuals, counterfactuals
 from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding
-from .evaluation.temperature import TemperatureScaled
+from .estimators.temperature import TemperatureScaled
 from .explanation.attribution.maps import Explanation
 from .explanation.attribution.explaining import explain

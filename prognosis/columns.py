@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from imaging.errors import ImageError
+from imaging.parameters import Each, parameter, parameters
 
 from .cells import (
     NUMBER,
@@ -210,6 +211,14 @@ def tabular_encoder(X, columns):
     CohortError
         If a column is missing, holds images, arrays, dates or durations, or infinite values; when
         it transforms, also if a column of numbers now holds text, or one of text numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"age": [60.0, 70.0, None], "sex": ["F", "M", "F"]})
+    >>> encoder = tabular_encoder(X, ["age", "sex"]).fit(X)
+    >>> encoder.transform(X).shape, list(encoder.get_feature_names_out())
+    ((3, 4), ['age', 'missingindicator_age', 'sex_F', 'sex_M'])
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -281,6 +290,7 @@ class TakesTables:
         return tags
 
 
+@parameters
 class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     """Select tabular columns and turn them into numbers: impute, encode, scale.
 
@@ -289,9 +299,7 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    columns : sequence of str or None, default=None
-        Columns to encode; others may be present and are ignored. None encodes all; `X` may then
-        be a plain array, whose columns are called ``x0``, ``x1``, ... .
+    {parameters}
 
     Attributes
     ----------
@@ -317,11 +325,21 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     [-1.22, -0.71, 1.0, 0.0]
     """
 
-    def __init__(self, columns=None):
-        self.columns = columns
+    columns: object = parameter(
+        None,
+        Each(least=0),
+        None,
+        first=True,
+        kind="sequence of str or None",
+        doc="""
+        Columns to encode; others may be present and are ignored. None encodes all; `X` may then
+        be a plain array, whose columns are called ``x0``, ``x1``, ... .
+        """,
+    )
 
     def fit(self, X, y=None):
         """Learn medians, categories and scales from the training patients."""
+        self._validate_params()
         columns = None if self.columns is None else list(self.columns)
         table = declared_table(self, X, columns, reset=True)
         columns = table.columns.tolist() if columns is None else columns

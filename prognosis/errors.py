@@ -11,3 +11,7 @@ class CohortError(PrognosisError, ValueError):
 
 class DownloadError(PrognosisError, OSError):
     """A data set could not be fetched whole; nothing of it was kept."""
+
+
+class ModelError(PrognosisError, RuntimeError):
+    """A model failed in a fold: the message names the model, the fold and the failure."""

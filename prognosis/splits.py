@@ -21,6 +21,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_random_state
 
+from imaging.parameters import Interval, Parametrised, parameter, parameters
+
 from .cells import listing
 from .columns import check_cohort, check_outcome_index
 from .errors import CohortError
@@ -140,7 +142,8 @@ def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
     return splits
 
 
-class PatientFolds(BaseCrossValidator):
+@parameters
+class PatientFolds(BaseCrossValidator, Parametrised):
     """Folds that keep all rows of a patient together, told by a column of the table itself.
 
     A scikit-learn splitter for tables with several scans of a patient. As it reads the patient from
@@ -149,15 +152,12 @@ class PatientFolds(BaseCrossValidator):
 
     Parameters
     ----------
-    n_splits : int, default=5
-    patient : str or None, default="subject"
-        Column of `X` that names the patient. Where `X` has no such column, or with None, `groups`
-        names the patient.
-    shuffle : bool, default=True
-    random_state : int, RandomState instance or None, default=None
+    {parameters}
 
     Raises
     ------
+    ValueError
+        If a parameter has a wrong type or value.
     CohortError
         In `split`: if neither a column nor `groups` names the patient, a row has none, or there
         are fewer patients than folds.
@@ -185,11 +185,26 @@ class PatientFolds(BaseCrossValidator):
 
     __metadata_request__split: ClassVar = {"groups": True}
 
-    def __init__(self, n_splits=5, patient="subject", shuffle=True, random_state=None):
-        self.n_splits = n_splits
-        self.patient = patient
-        self.shuffle = shuffle
-        self.random_state = random_state
+    n_splits: int = parameter(
+        5, Interval(Integral, 2, None, closed="left"), first=True, doc="Number of folds."
+    )
+    patient: object = parameter(
+        "subject",
+        str,
+        None,
+        kind="str or None",
+        doc="""
+        Column of `X` that names the patient. Where `X` has no such column, or with None, `groups`
+        names the patient.
+        """,
+    )
+    shuffle: bool = parameter(True, "boolean", doc="Draw the folds at random.")
+    random_state: object = parameter(
+        None,
+        "random_state",
+        kind="int, RandomState instance or None",
+        doc="Seed of the folds.",
+    )
 
     def get_n_splits(self, X=None, y=None, groups=None):
         """Number of folds."""

@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from imaging.parameters import Each, parameter, parameters
 from imaging.symbols import LOOKS, Symbol
 
 from .cells import (
@@ -31,21 +32,13 @@ MOST_LEVELS = 12  # whole numbers with more values than this are drawn as contin
 QUANTILES = (0.01, 0.99)
 
 
+@parameters
 class SymbolScaler(TakesTables, TransformerMixin, BaseEstimator):
     """Scale tabular columns to [0, 1] for symbols; missing stays missing.
 
     Parameters
     ----------
-    columns : sequence of str, dict of str to str, or None, default=None
-        Columns to draw, in this order. A dict gives the look of each: "radius", "angle" or "grey"
-        for numbers, "wedges" for ordered levels, "fill" for two values, "glyph" for categories,
-        "auto" to choose. A sequence chooses for all: two values are a "fill"; whole numbers of at
-        most 12 values and ordered categories "wedges"; other numbers take turns in being "radius"
-        and "angle"; everything else is a "glyph". None draws all columns; `X` may then be a plain
-        array, whose columns are called ``x0``, ``x1``, ... .
-    limits : dict of str to (low, high), default=None
-        Where a continuous column ends, in its own units; by default at the first and the
-        ninety-ninth percentile of the training patients. Values beyond are clipped.
+    {parameters}
 
     Attributes
     ----------
@@ -66,9 +59,32 @@ class SymbolScaler(TakesTables, TransformerMixin, BaseEstimator):
     [[0.03, 0.0], [0.41, 1.0], [1.0, 0.0], [nan, 0.0]]
     """
 
-    def __init__(self, columns=None, *, limits=None):
-        self.columns = columns
-        self.limits = limits
+    columns: object = parameter(
+        None,
+        Each(least=0),
+        Mapping,
+        None,
+        first=True,
+        kind="sequence of str, dict of str to str, or None",
+        doc="""
+        Columns to draw, in this order. A dict gives the look of each: "radius", "angle" or "grey"
+        for numbers, "wedges" for ordered levels, "fill" for two values, "glyph" for categories,
+        "auto" to choose. A sequence chooses for all: two values are a "fill"; whole numbers of at
+        most 12 values and ordered categories "wedges"; other numbers take turns in being "radius"
+        and "angle"; everything else is a "glyph". None draws all columns; `X` may then be a plain
+        array, whose columns are called ``x0``, ``x1``, ... .
+        """,
+    )
+    limits: object = parameter(
+        None,
+        Mapping,
+        None,
+        kind="dict of str to (low, high)",
+        doc="""
+        Where a continuous column ends, in its own units; by default at the first and the
+        ninety-ninth percentile of the training patients. Values beyond are clipped.
+        """,
+    )
 
     def fit(self, X, y=None):
         """Learn kinds, levels and ranges from the training patients.
@@ -80,6 +96,7 @@ class SymbolScaler(TakesTables, TransformerMixin, BaseEstimator):
         ValueError
             If a look is unknown or limits are not in ascending order.
         """
+        self._validate_params()
         declared = None if self.columns is None else list(self.columns)
         X = declared_table(self, X, declared, reset=True)
         columns = X.columns.tolist() if declared is None else declared

@@ -1,9 +1,10 @@
-"""What several test files share: real data where it is, awkward affines, a tiny segmenter."""
+"""What several test files share: real data where it is, awkward affines, a table, a segmenter."""
 
 import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 
@@ -65,3 +66,30 @@ def segmenter():
         validation_samples=0,
         random_state=0,
     ).fit()
+
+
+@pytest.fixture(scope="session")
+def tabular_cohort():
+    """A table of 120 patients without images, and a numeric outcome; not to be changed."""
+    rng = np.random.default_rng(0)
+    n = 120
+    X = pd.DataFrame(
+        {
+            "lesion_ml": rng.gamma(2, 20, n),
+            "nihss": rng.integers(0, 25, n).astype(float),
+            "sex": rng.choice(["F", "M"], n),
+        },
+        index=[f"p{i}" for i in range(n)],
+    )
+    X.loc["p3", "nihss"] = np.nan
+    severity = X["nihss"].fillna(10) / 5 + X["lesion_ml"] / 30
+    mrs = (severity + rng.normal(0, 1, n)).rename("mrs")
+    X.attrs["cohort"] = {"name": "stand-in", "simulated": True, "best_accuracy": 0.9}
+    return X, mrs
+
+
+@pytest.fixture(scope="session")
+def poor_outcome(tabular_cohort):
+    """The outcome of `tabular_cohort` in two classes."""
+    _, mrs = tabular_cohort
+    return (mrs > mrs.median()).map({True: "poor", False: "good"}).rename("outcome")

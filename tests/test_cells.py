@@ -209,7 +209,7 @@ def test_symbols_and_matched_groups_read_the_same_cells():
         scaler.transform(X)[:4],
         [[1, 0, 0, 0], [np.nan, 0.5, 0.5, np.nan], [0, np.nan, np.nan, 1], [1, 1, 1, 0]],
     )
-    table = MatchedGroups(4, list(X)).balance_table(X)
+    table = MatchedGroups(4, match=list(X)).balance_table(X)
     assert {"truth", "truth missing", "codes = 1", "whole", "words = a"} <= set(table.index)
     assert np.isfinite(table.to_numpy()).all()
 
@@ -218,7 +218,7 @@ def test_matched_groups_refuse_the_outcome_of_other_patients():
     X = pd.DataFrame({"age": np.arange(20.0)}, index=[f"p{n}" for n in range(20)])
     y = pd.Series([0, 1] * 10, X.index)
     with pytest.raises(CohortError, match="y is in another order than X"):
-        MatchedGroups(4, ["age"]).assign(X, y[::-1])
+        MatchedGroups(4, match=["age"]).assign(X, y[::-1])
 
 
 # --------------------------------------------------------------------------------- fuzz

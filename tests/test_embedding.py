@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from prognosis import CohortError, ImageEmbedding, StitchedSliceClassifier, StitchedSliceRegressor
 from prognosis.columns import TabularEncoder
-from prognosis.evaluation.statistics.significance import auc
+from prognosis.evaluation.statistics.auc import auc
 from prognosis.features.embedding import _Alignment
 
 VALUES = [f"v{k}" for k in range(12)]
@@ -123,5 +123,5 @@ def test_bad_use_is_refused(cohort):
     half = [(np.arange(60, 120), np.arange(60))]
     with pytest.raises(CohortError, match="row 'sub-060' is in no test fold"):
         ImageEmbedding(network(epochs=1), cv=half).fit(X, y)
-    with pytest.raises(ValueError, match="n_components must be at least 0"):
+    with pytest.raises(ValueError, match="'n_components' parameter of ImageEmbedding must be"):
         ImageEmbedding(network(), n_components=-1).fit(X, y)

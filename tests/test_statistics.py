@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from prognosis.evaluation.statistics.auc import auc, auc_interval, delong_test
 from prognosis.evaluation.statistics.calibration import (
     calibration_bins,
     calibration_line,
@@ -17,10 +18,7 @@ from prognosis.evaluation.statistics.intervals import (
 )
 from prognosis.evaluation.statistics.significance import (
     adjust_p_values,
-    auc,
-    auc_interval,
     corrected_resampled_ttest,
-    delong_test,
 )
 
 
@@ -114,6 +112,30 @@ class TestCorrectedResampledTTest:
         p = [corrected_resampled_ttest(row, ratio).p_value for row in differences]
         assert np.mean(np.less(p, 0.05)) == pytest.approx(0.05, abs=0.02)
         assert stats.kstest(p, "uniform").statistic < 0.05
+
+    def test_effective_degrees_of_freedom_are_fewer_and_seeds_do_not_count(self, rng):
+        by_seed = rng.normal(0.03, 0.02, (5, 20))
+        means = by_seed.mean(axis=1)
+        plain = corrected_resampled_ttest(means, 1 / 4)
+        seeds = corrected_resampled_ttest(by_seed, 1 / 4)
+        assert plain == seeds
+        cautious = corrected_resampled_ttest(by_seed, 1 / 4, df="effective")
+        assert plain.df == 4 and cautious.df == pytest.approx(5 / 1.8 - 1)
+        assert cautious.statistic == plain.statistic and cautious.p_value > plain.p_value
+        assert cautious.low < plain.low and cautious.high > plain.high
+        with pytest.raises(ValueError, match='df must be "folds" or "effective"'):
+            corrected_resampled_ttest(means, 1 / 4, df="seeds")
+
+    def test_false_positives_under_correlated_folds(self, rng):
+        rho = 0.2
+        noise = rng.normal(size=(4000, 1)) * np.sqrt(rho) + rng.normal(size=(4000, 5)) * np.sqrt(
+            1 - rho
+        )
+        for df, low, high in (("folds", 0.03, 0.07), ("effective", 0.0, 0.03)):
+            rate = np.mean(
+                [corrected_resampled_ttest(row, 1 / 4, df=df).p_value < 0.05 for row in noise]
+            )
+            assert low <= rate <= high
 
 
 class TestAuc:

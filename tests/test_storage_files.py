@@ -19,8 +19,7 @@ from imaging.storage import files
 from imaging.storage.caching import as_memory
 from imaging.storage.files import making_folder, replacing, replacing_all
 from imaging.volumes import write_image
-from prognosis import MatchedGroups, make_stroke_cohort
-from prognosis.evaluation.reporting.files import write_files
+from prognosis import MatchedGroups, compare, logistic_ladder, make_stroke_cohort
 
 WRITERS = {}
 
@@ -63,7 +62,9 @@ def an_image(folder, segmenter):
 
 @_writer
 def a_report(folder, segmenter):
-    write_files(folder / "report", {"index.html": "<html>"})
+    X = pd.DataFrame({"age": range(20)})
+    found = compare(logistic_ladder([["age"]]), X, [0, 1] * 10, cv=2, random_state=0)
+    found.to_html(folder / "report" / "index.html")
 
 
 @_writer
@@ -87,7 +88,7 @@ def a_cohort(folder, segmenter):
 @_writer
 def a_lock_box(folder, segmenter):
     X = pd.DataFrame({"age": range(20)})
-    MatchedGroups(3, ["age"], record=folder / "opened.json").open_lock_box(X)
+    MatchedGroups(3, match=["age"], record=folder / "opened.json").open_lock_box(X)
 
 
 @_writer

@@ -1,14 +1,31 @@
 """``prognosis explain``: from a saved model and a cohort to maps, tables, a figure and the checks.
 
-What is shared with the other commands (loading cohorts, progress, exit codes) comes from the
-command line itself.
+The work is that of `prognosis.explain`; here its results become files.
 """
 
 import json
-import sys
 from pathlib import Path
 
-__all__ = ["add_options", "explain_files", "open_model", "run_explain"]
+from imaging.errors import ImagingError
+
+from ..errors import PrognosisError
+from .common import (
+    OK,
+    NotWrittenError,
+    UsageError,
+    add_command,
+    add_soop_options,
+    check_out,
+    find_class,
+    load_named_cohort,
+    named_pattern,
+    positive_int,
+    say,
+    tell,
+    use_cache_folder,
+)
+
+__all__ = ["add", "run"]
 
 DESCRIPTION = (
     "Explain what a fitted model predicts for the patients of a cohort: where in the brain, and "
@@ -20,15 +37,15 @@ DESCRIPTION = (
 METHODS = ("integrated_gradients", "gradient", "smoothgrad", "gradcam", "occlusion")
 
 
-def add_options(parser, *, named_pattern, positive_int):
-    """Describe the command to argparse.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-    named_pattern, positive_int : callable
-        Types of arguments, as in the other commands.
-    """
+def add(commands):
+    """Register the command with its options."""
+    parser = add_command(
+        commands,
+        "explain",
+        run,
+        help="map what a fitted model's predictions come from",
+        description=DESCRIPTION,
+    )
     add = parser.add_argument
     add(
         "model",
@@ -55,8 +72,7 @@ def add_options(parser, *, named_pattern, positive_int):
         type=named_pattern,
         help="images of a cohort of your own; repeat for more",
     )
-    add("--data-home", metavar="FOLDER", help="where soop is, or is put")
-    add("--download", action="store_true", help="fetch soop when it is not there")
+    add_soop_options(add)
     add("--n-patients", type=positive_int, default=300, metavar="N", help="simulated patients")
     add("--imaging-effect", type=float, default=1.0, metavar="X", help="of the simulated outcome")
     add("--spacing-mm", type=float, default=4.0, metavar="MM", help="of simulated images")
@@ -66,46 +82,42 @@ def add_options(parser, *, named_pattern, positive_int):
     add("--quiet", action="store_true", help="no progress")
 
 
-def run_explain(options, *, load, say):
-    """Carry out the command: the model, the cohort, the files, and the first regions on stdout.
+def run(options):
+    """Carry out the command: the files, and the first regions on stdout."""
+    use_cache_folder(options)
+    check_out(options.out)
+    try:
+        _explain(options)
+    except (ImagingError, PrognosisError):
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(error) from error
+    except OSError as error:
+        raise NotWrittenError(f"the results could not be written: {error}") from error
+    return OK
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-    load : callable
-        Takes the options, returns X and y.
-    say : callable
-        Takes the options and a line of progress.
-    """
-    model = open_model(options.model)
+
+def _explain(options):
+    model = _opened_model(options.model)
     say(options, "loading the cohort")
-    X, _ = load(options)
+    X, _ = load_named_cohort(options)
     say(options, f"explaining {len(X)} patients")
-    found, table = explain_files(model, X, options)
+    found, table = _explained_files(model, X, options)
     print(found)
     if table is not None:
         print(table.head(10).round(3).to_string())
     for problem in found.checks()["problems"]:
-        print(f"prognosis: check failed: {problem}", file=sys.stderr)
+        tell(f"check failed: {problem}")
     say(options, f"results: {options.out}")
 
 
-def open_model(path):
-    """Read a model that joblib or pickle wrote. Runs code from the file, and says so on stderr.
-
-    Raises
-    ------
-    ValueError
-        If there is no such file or it cannot be read; the message says why.
-    """
+def _opened_model(path):
+    """Read a model that joblib or pickle wrote; says on stderr that this runs its code."""
     import joblib
 
     if not path.is_file():
         raise ValueError(f"no model file at {str(path)!r}")
-    print(
-        f"prognosis: opening {path} runs whatever code it holds; open only files that you trust",
-        file=sys.stderr,
-    )
+    tell(f"opening {path} runs whatever code it holds; open only files that you trust")
     try:
         return joblib.load(path)
     except Exception as error:
@@ -115,25 +127,10 @@ def open_model(path):
         ) from error
 
 
-def explain_files(model, X, options):
+def _explained_files(model, X, options):
     """Explain a cohort and write everything into ``options.out``, all or none.
 
-    Parameters
-    ----------
-    model : whatever `prognosis.explain` takes
-    X : DataFrame
-    options : argparse.Namespace
-
-    Returns
-    -------
-    explanation : Explanation
-    table : DataFrame or None
-        Regions; None for 2-D pictures, which have none.
-
-    Raises
-    ------
-    OSError
-        If the files cannot be written; those that were there before are untouched.
+    Gives the explanation and the table of its regions (None for 2-D pictures, which have none).
     """
     from imaging.storage.files import replacing_all
 
@@ -179,8 +176,5 @@ def _write(found, table, checks, folder):
 def _label(estimator, text):
     classes = getattr(estimator, "classes_", None)
     if classes is None:
-        raise ValueError(f"--class {text}: the model predicts a number and has no classes")
-    for label in classes.tolist():
-        if str(label) == text:
-            return label
-    raise ValueError(f"--class {text}: the classes are {', '.join(map(str, classes))}")
+        raise UsageError(f"--class {text}: the model predicts a number and has no classes")
+    return find_class("--class", text, classes.tolist(), called="classes")

@@ -1,39 +1,34 @@
 """``prognosis segment``: from scans to lesion masks, a table of volumes, and pictures to check."""
 
-import argparse
-import sys
 from pathlib import Path
 
-from ..errors import CohortError
+from imaging.errors import ImagingError
 
-__all__ = ["add_segment"]
+from ..errors import CohortError, PrognosisError
+from .common import BAD_DATA, OK, NotWrittenError, add_command, open_probability, say, tell
 
+__all__ = ["add", "run"]
+
+DESCRIPTION = (
+    "Segment lesions on scans of any sequence. For each scan NAME.nii.gz writes "
+    "NAME_lesion.nii.gz on its own voxels and NAME_lesion.png to check it by eye; "
+    "volumes.csv lists the volumes. A scan that cannot be segmented does not stop the "
+    "others: it is named on stderr at the end, and the exit code is 3. Every mask has to "
+    "be looked at: for research only."
+)
 _ENDINGS = (".nii.gz", ".nii", ".mgz", ".img", ".hdr")
 
 
-def add_segment(commands, epilog):
-    """Register the command.
-
-    Parameters
-    ----------
-    commands : argparse subparsers
-    epilog : str
-        The exit codes.
-    """
-    segment = commands.add_parser(
+def add(commands):
+    """Register the command with its options."""
+    segment = add_command(
+        commands,
         "segment",
+        run,
         help="find lesions on scans: masks, volumes, and a picture of each",
-        description=(
-            "Segment lesions on scans of any sequence. For each scan NAME.nii.gz writes "
-            "NAME_lesion.nii.gz on its own voxels and NAME_lesion.png to check it by eye; "
-            "volumes.csv lists the volumes. A scan that cannot be segmented does not stop the "
-            "others: it is named on stderr at the end, and the exit code is 3. Every mask has to "
-            "be looked at: for research only."
-        ),
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+        interrupted="interrupted; masks that were finished stay",
     )
-    segment.set_defaults(run=_segment, interrupted="interrupted; masks that were finished stay")
     add = segment.add_argument
     add("scans", nargs="+", metavar="SCAN", help="NIfTI files, 3-D")
     add("--out", required=True, type=Path, metavar="DIR", help="for masks, pictures, volumes.csv")
@@ -45,7 +40,7 @@ def add_segment(commands, epilog):
     )
     add(
         "--threshold",
-        type=_share,
+        type=open_probability,
         metavar="P",
         help="probability of a lesion (default: the model's)",
     )
@@ -56,35 +51,31 @@ def add_segment(commands, epilog):
     add("--quiet", action="store_true", help="no progress")
 
 
-def _segment(options):
-    from imaging.errors import ImagingError
-
+def run(options):
+    """Carry out the command: masks, pictures, a table; failed scans are named at the end."""
     try:
-        return _run(options)
-    except ImagingError as error:
-        raise CohortError(str(error)) from error
+        return _segment(options)
+    except (ImagingError, PrognosisError):
+        raise
     except OSError as error:
-        print(f"prognosis: {options.out} cannot be written: {error}", file=sys.stderr)
-        return 5
+        raise NotWrittenError(f"{options.out} cannot be written: {error}") from error
 
 
-def _run(options):
+def _segment(options):
     names = _names(options.scans)
     for scan in options.scans:  # a wrong path is told before an hour of work
         if not Path(scan).expanduser().is_file():
             raise CohortError(f"no file at {scan!r}; correct the path")
     segmenter = _model(options)
-    if not options.quiet and segmenter.card_["scores"]:
-        known = ", ".join(
-            f"{name} {value:.2f}" for name, value in segmenter.card_["scores"].items()
-        )
-        print(f"prognosis: this model's own scores: {known}", file=sys.stderr)
+    scores = segmenter.card_["scores"]
+    if scores:
+        known = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+        say(options, f"this model's own scores: {known}")
     options.out.mkdir(parents=True, exist_ok=True)
     rows, failures = [], []
     _write_volumes(options.out, rows)  # those of an earlier run are not those of this one
     for number, (scan, name) in enumerate(zip(options.scans, names, strict=True), start=1):
-        if not options.quiet:
-            print(f"prognosis: {number} of {len(names)}: {scan}", file=sys.stderr)
+        say(options, f"{number} of {len(names)}: {scan}")
         try:
             (mask,) = segmenter.predict([scan])
         except Exception as error:  # whatever is wrong with one scan, the others can be done
@@ -101,15 +92,11 @@ def _run(options):
     if rows:
         print(_table(rows)[["scan", "lesion_ml"]].to_string(index=False))
     if not failures:
-        return 0
+        return OK
     for failure in failures:
-        print(f"prognosis: {failure}", file=sys.stderr)
-    print(
-        f"prognosis: {len(failures)} of {len(names)} scans failed, see above; volumes.csv holds "
-        f"{len(rows)}",
-        file=sys.stderr,
-    )
-    return 3
+        tell(failure)
+    tell(f"{len(failures)} of {len(names)} scans failed, see above; volumes.csv holds {len(rows)}")
+    return BAD_DATA
 
 
 def _written(mask, folder, scan, name):
@@ -178,10 +165,3 @@ def _model(options):
     if options.ct:
         given["ct"] = True
     return LesionSegmenter.load(model_path(options.model), **given)
-
-
-def _share(text):
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value

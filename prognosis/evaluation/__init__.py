@@ -1,1 +1,1 @@
-"""Honest comparison of prognostic models: splits, statistics, calibration, report."""
+"""Honest comparison of prognostic models: its protocol, its statistics, its report."""

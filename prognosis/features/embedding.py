@@ -17,6 +17,8 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from imaging.parameters import FROM_ZERO, parameter, parameters
+
 from ..columns import check_cohort, check_outcome_index, declared_table
 from ..errors import CohortError
 from ..grouping import find_groups, fit_held
@@ -25,24 +27,13 @@ from ..splits import make_splits
 __all__ = ["ImageEmbedding"]
 
 
+@parameters
 class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """Add features of a network to the table, for logistic regression, boosting and the like.
 
     Parameters
     ----------
-    estimator : image classifier or regressor of this package
-        Unfitted, for example ``StitchedSliceClassifier("t1w")``; it is cloned for every fold.
-    cv : int, scikit-learn splitter or iterable of (train, test) row numbers, default=5
-        Folds of the cross-fitting; a number is stratified for classifiers, and keeps rows of one
-        patient together where `fit` is given `groups` or the estimator declares its `patient`.
-        Every row must be tested.
-    n_components : int, default=8
-        Aligned penultimate features; 0 keeps only what the networks conclude.
-    prefix : str, default="cnn"
-        The added columns are ``<prefix>_output`` (log odds of each class but the first against it,
-        or the predicted number; numbered if there are several) and ``<prefix>_1`` ... .
-    random_state : int, default=None
-        Draws the folds.
+    {parameters}
 
     Attributes
     ----------
@@ -87,12 +78,39 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"groups": True}
 
-    def __init__(self, estimator, cv=5, *, n_components=8, prefix="cnn", random_state=None):
-        self.estimator = estimator
-        self.cv = cv
-        self.n_components = n_components
-        self.prefix = prefix
-        self.random_state = random_state
+    estimator: object = parameter(
+        first=True,
+        kind="image classifier or regressor of this package",
+        doc="""
+        Unfitted, for example ``StitchedSliceClassifier("t1w")``; it is cloned for every fold.
+        """,
+    )
+    cv: object = parameter(
+        5,
+        "cv_object",
+        kind="int, scikit-learn splitter or iterable of (train, test) row numbers",
+        doc="""
+        Folds of the cross-fitting; a number is stratified for classifiers, and keeps rows of one
+        patient together where `fit` is given `groups` or the estimator declares its `patient`.
+        Every row must be tested.
+        """,
+    )
+    n_components: int = parameter(
+        8,
+        FROM_ZERO,
+        doc="Aligned penultimate features; 0 keeps only what the networks conclude.",
+    )
+    prefix: str = parameter(
+        "cnn",
+        str,
+        doc="""
+        The added columns are ``<prefix>_output`` (log odds of each class but the first against it,
+        or the predicted number; numbered if there are several) and ``<prefix>_1`` ... .
+        """,
+    )
+    random_state: object = parameter(
+        None, FROM_ZERO, None, kind="int or None", doc="Draws the folds."
+    )
 
     def fit(self, X, y, *, groups=None):
         """Train one network per fold.
@@ -116,7 +134,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             As the estimator; also if a column to be added exists already, `y` has the index of
             other patients, or `cv` tears a group apart.
         ValueError
-            If `n_components` is negative, or the estimator cannot embed.
+            If a parameter has a wrong type or value, or the estimator cannot embed.
         """
         self.fit_transform(X, y, groups=groups)
         return self
@@ -131,7 +149,12 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         DataFrame
             `X` with the new columns at its end; an array if `X` is one.
         """
-        self._check()
+        self._validate_params()
+        if not hasattr(self.estimator, "embed"):
+            raise ValueError(
+                f"{type(self.estimator).__name__} has no embed method; give an image estimator "
+                'of this package, such as StitchedSliceClassifier("t1w")'
+            )
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
@@ -214,15 +237,6 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         tags.target_tags = inner.target_tags
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
-
-    def _check(self):
-        if not hasattr(self.estimator, "embed"):
-            raise ValueError(
-                f"{type(self.estimator).__name__} has no embed method; give an image estimator "
-                'of this package, such as StitchedSliceClassifier("t1w")'
-            )
-        if self.n_components < 0:
-            raise ValueError(f"n_components must be at least 0, got {self.n_components!r}")
 
     def _refuse_taken(self, X, names):
         taken = [name for name in names if name in X.columns]

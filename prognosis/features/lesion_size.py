@@ -7,8 +7,10 @@ scans only, a segmenter makes the mask first.
 import os
 
 from sklearn.exceptions import NotFittedError
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
+from imaging.parameters import parameter, parameters
 from imaging.storage.caching import Identified
 from imaging.volumes import mask_volume_ml, read_mask
 
@@ -18,28 +20,13 @@ from .measurement import ImageMeasurement
 __all__ = ["LesionSize"]
 
 
+@parameters
 class LesionSize(ImageMeasurement):
     """Add the volume of each patient's lesion to the table.
 
     Parameters
     ----------
-    image : str, default="lesion"
-        Column that holds the lesion masks: paths of NIfTI files, or nibabel images. Above 0.5 is
-        lesion. An empty mask is a lesion of 0 ml. With a segmenter, the column with the scans.
-    segmenter : str, path, fitted imaging.LesionSegmenter or None, default=None
-        Segments the scans: the name of a pretrained model ("synthetic-small"), a file that
-        `LesionSegmenter.save` wrote, or a segmenter. ``clone`` and so ``cross_validate`` forget
-        what a bare segmenter learnt: wrap it, ``sklearn.frozen.FrozenEstimator(segmenter)``, and
-        never give one that was trained on the patients it is to segment. Give `memory`, too, and
-        no patient is segmented twice.
-    column : str, default="lesion_ml"
-        Name of the column to add, in millilitres.
-    memory : str, joblib.Memory or None, default=None
-        Where measured values are kept between calls and sessions; None keeps nothing. The folder
-        holds pickles, and opening one runs whatever code it holds: name only folders that nobody
-        else can write to. Damaged entries are computed again.
-    n_jobs : int or None, default=None
-        Threads that read in parallel.
+    {parameters}
 
     Attributes
     ----------
@@ -64,14 +51,31 @@ class LesionSize(ImageMeasurement):
     sub-1   70        2.0
     """
 
-    def __init__(
-        self, image="lesion", *, segmenter=None, column="lesion_ml", memory=None, n_jobs=None
-    ):
-        self.image = image
-        self.segmenter = segmenter
-        self.column = column
-        self.memory = memory
-        self.n_jobs = n_jobs
+    image: str = parameter(
+        "lesion",
+        str,
+        first=True,
+        doc="""
+        Column that holds the lesion masks: paths of NIfTI files, or nibabel images. Above 0.5 is
+        lesion. An empty mask is a lesion of 0 ml. With a segmenter, the column with the scans.
+        """,
+    )
+    segmenter: object = parameter(
+        None,
+        str,
+        os.PathLike,
+        HasMethods("predict"),
+        None,
+        kind="str, path, fitted imaging.LesionSegmenter or None",
+        doc="""
+        Segments the scans: the name of a pretrained model ("synthetic-small"), a file that
+        `LesionSegmenter.save` wrote, or a segmenter. ``clone`` and so ``cross_validate`` forget
+        what a bare segmenter learnt: wrap it, ``sklearn.frozen.FrozenEstimator(segmenter)``, and
+        never give one that was trained on the patients it is to segment. Give `memory`, too, and
+        no patient is segmented twice.
+        """,
+    )
+    column: str = parameter("lesion_ml", str, doc="Name of the column to add, in millilitres.")
 
     def _prepare(self):
         self.segmenter_ = _fitted_segmenter(self.segmenter)

@@ -4,11 +4,16 @@ Images are measured one by one, in threads, and what was measured is kept in `me
 comparison all folds and models share it.
 """
 
+import os
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from imaging.parameters import parameter, parameters
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
 
@@ -18,16 +23,38 @@ from ..errors import CohortError
 __all__ = ["ImageMeasurement"]
 
 
+@parameters
 class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
     """Base: read every image of one column, add the numbers as columns, keep all others.
 
-    A subclass names the added columns (`_prepare`) and gives the function that measures one image,
-    with its further arguments (`_measurement`); that returns a dict, of which `_keys` go into the
-    columns.
+    A subclass declares the column that it measures (`image`), names the added columns (`_prepare`)
+    and gives the function that measures one image, with its further arguments (`_measurement`);
+    that returns a dict, of which `_keys` go into the columns.
+
+    Parameters
+    ----------
+    {parameters}
     """
 
+    memory: object = parameter(
+        None,
+        str,
+        os.PathLike,
+        HasMethods("cache"),
+        None,
+        kind="str, path, joblib.Memory or None",
+        doc="""
+        Where measured values are kept between calls and sessions; None keeps nothing. The folder
+        holds pickles, and opening one runs whatever code it holds: name only folders that nobody
+        else can write to. Damaged entries are computed again.
+        """,
+    )
+    n_jobs: object = parameter(
+        None, Integral, None, kind="int or None", doc="Threads that read in parallel."
+    )
+
     def fit(self, X, y=None):
-        """Look at the columns of the table; no image is read.
+        """Look at the parameters and the columns of the table; no image is read.
 
         Parameters
         ----------
@@ -44,7 +71,10 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         ------
         CohortError
             If the image column is missing, or a column to be added exists already.
+        ValueError
+            If a parameter has a wrong type or value.
         """
+        self._validate_params()
         check_cohort(X, [self.image])
         validate_data(self, X, skip_check_array=True)
         columns = self._prepare()

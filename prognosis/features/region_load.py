@@ -4,6 +4,7 @@ Together with lesion size this is what conventional, lesion-based prognosis know
 """
 
 from imaging.atlases import load_atlas, region_load
+from imaging.parameters import Each, parameter, parameters
 from imaging.storage.caching import Identified
 
 from .measurement import ImageMeasurement
@@ -11,25 +12,13 @@ from .measurement import ImageMeasurement
 __all__ = ["RegionLoad"]
 
 
+@parameters
 class RegionLoad(ImageMeasurement):
     """Add the lesion load of each region (0 = spared, 1 = wholly lesioned) to the table.
 
     Parameters
     ----------
-    image : str, default="lesion"
-        Column that holds the lesion masks, in the space of the atlas (MNI for the named ones):
-        paths of NIfTI files, or nibabel images. Above 0.5 is lesion.
-    atlas : str, path, nilearn Bunch or imaging.Atlas, default="aal"
-        See `imaging.load_atlas`.
-    regions : sequence of str or None, default=None
-        Regions to add; None adds all of the atlas. Choosing regions by looking at the outcome
-        belongs inside the fold (for example sklearn's SelectKBest after this step).
-    memory : str, joblib.Memory or None, default=None
-        Where measured values are kept between calls and sessions; None keeps nothing. The folder
-        holds pickles, and opening one runs whatever code it holds: name only folders that nobody
-        else can write to. Damaged entries are computed again.
-    n_jobs : int or None, default=None
-        Threads that read in parallel.
+    {parameters}
 
     Attributes
     ----------
@@ -55,12 +44,31 @@ class RegionLoad(ImageMeasurement):
     sub-1       1.0        0.0
     """
 
-    def __init__(self, image="lesion", *, atlas="aal", regions=None, memory=None, n_jobs=None):
-        self.image = image
-        self.atlas = atlas
-        self.regions = regions
-        self.memory = memory
-        self.n_jobs = n_jobs
+    image: str = parameter(
+        "lesion",
+        str,
+        first=True,
+        doc="""
+        Column that holds the lesion masks, in the space of the atlas (MNI for the named ones):
+        paths of NIfTI files, or nibabel images. Above 0.5 is lesion.
+        """,
+    )
+    atlas: object = parameter(
+        "aal",
+        kind="str, path, nilearn Bunch or imaging.Atlas",
+        doc="See `imaging.load_atlas`.",
+    )
+    regions: object = parameter(
+        None,
+        str,
+        Each(str),
+        None,
+        kind="sequence of str or None",
+        doc="""
+        Regions to add; None adds all of the atlas. Choosing regions by looking at the outcome
+        belongs inside the fold (for example sklearn's SelectKBest after this step).
+        """,
+    )
 
     def _prepare(self):
         self.atlas_ = load_atlas(self.atlas)

@@ -4,16 +4,20 @@ The other groups are for training and validation; the lock-box is opened once, a
 """
 
 import json
+import os
 from datetime import UTC, datetime
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from imaging.parameters import FROM_ZERO, Each, Interval, Parametrised, parameter, parameters
+from imaging.storage.files import replacing
+
 from ..cells import NUMBER, as_numbers, as_text, column_kind
 from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
-from ..evaluation.reporting.files import write_files
 
 __all__ = ["LockBoxError", "MatchedGroups"]
 
@@ -24,7 +28,8 @@ class LockBoxError(RuntimeError):
     """The lock-box was opened before: what is tried now is no longer a test on unseen patients."""
 
 
-class MatchedGroups:
+@parameters
+class MatchedGroups(Parametrised):
     """Divide patients into groups of equal size that are alike in several columns.
 
     `split` is a scikit-learn splitter over all groups but the last: each is tested in turn on a
@@ -40,15 +45,12 @@ class MatchedGroups:
 
     Parameters
     ----------
-    n_groups : int, default=5
-        With the lock-box; at least three.
-    match : sequence of str, default=()
-        Numeric and categorical columns of `X`. The outcome, if it has at most 10 values, is matched
-        too wherever it is given.
-    random_state : int, default=0
-    record : str or os.PathLike, default=None
-        JSON file that notes when the lock-box was opened, so that a later run knows. None
-        keeps the note in this object only.
+    {parameters}
+
+    Raises
+    ------
+    ValueError
+        If a parameter has a wrong type or value.
 
     References
     ----------
@@ -60,7 +62,7 @@ class MatchedGroups:
     >>> import numpy as np, pandas as pd
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame({"age": rng.normal(65, 12, 100), "sex": rng.choice(["F", "M"], 100)})
-    >>> groups = MatchedGroups(5, ["age", "sex"])
+    >>> groups = MatchedGroups(5, match=["age", "sex"])
     >>> [len(test) for train, test in groups.split(X)]
     [20, 20, 20, 20]
     >>> table = groups.balance_table(X)
@@ -74,11 +76,36 @@ class MatchedGroups:
     prognosis.studies.matched_groups.LockBoxError: the lock-box was opened on ...
     """
 
-    def __init__(self, n_groups=5, match=(), *, random_state=0, record=None):
-        self.n_groups = n_groups
-        self.match = match
-        self.random_state = random_state
-        self.record = record
+    n_groups: int = parameter(
+        5,
+        Interval(Integral, 3, None, closed="left"),
+        first=True,
+        doc="With the lock-box, so at least three.",
+    )
+    match: object = parameter(
+        (),
+        Each(least=0),
+        kind="sequence of str",
+        doc="""
+        Numeric and categorical columns of `X`. The outcome, if it has at most 10 values, is matched
+        too wherever it is given.
+        """,
+    )
+    random_state: int = parameter(0, FROM_ZERO, None, doc="Seed of the groups.")
+    record: object = parameter(
+        None,
+        str,
+        os.PathLike,
+        None,
+        kind="str or os.PathLike",
+        doc="""
+        JSON file that notes when the lock-box was opened, so that a later run knows. None
+        keeps the note in this object only.
+        """,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
         self._opened = None
 
     def split(self, X, y=None, groups=None):
@@ -117,13 +144,8 @@ class MatchedGroups:
         CohortError
             If a column is missing or unusable, or there are too few patients.
         ValueError
-            If there are fewer than three groups or nothing to match.
+            If there is nothing to match.
         """
-        if self.n_groups < 3:
-            raise ValueError(
-                f"n_groups must be at least 3 (two for validation, one lock-box), got "
-                f"{self.n_groups!r}"
-            )
         values = self._values(X, y)
         if len(X) < 2 * self.n_groups:
             raise CohortError(
@@ -190,7 +212,9 @@ class MatchedGroups:
         if self.record is not None:
             note = {"opened": self._opened, "patients": X.index[test].astype(str).tolist()}
             path = Path(self.record)
-            write_files(path.parent, {path.name: json.dumps(note, indent=2) + "\n"})
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
         print(
             f"Lock-box opened: {len(test)} patients, matched with {len(train)} for training. "
             "A model that is chosen after this must be tested on other patients."

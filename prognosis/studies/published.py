@@ -205,7 +205,7 @@ def _regularised(regions, columns, classification, patient):
         ],
         verbose_feature_names_out=False,
     )
-    folds = None if patient is None else PatientFolds(SEARCH_FOLDS, patient, shuffle=False)
+    folds = None if patient is None else PatientFolds(SEARCH_FOLDS, patient=patient, shuffle=False)
     if classification:
         model, penalties, scoring = LogisticRegression(max_iter=1000), PENALTIES, "neg_log_loss"
         name = "model__C"

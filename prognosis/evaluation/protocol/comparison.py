@@ -4,7 +4,6 @@
 a baseline with their tests, and every single prediction.
 """
 
-import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 
 from ...columns import check_cohort
 from ...splits import make_splits
+from ..statistics.auc import delong_test
 from ..statistics.scores import (
     CLASSIFICATION_SCORES,
     REGRESSION_SCORES,
@@ -20,7 +20,7 @@ from ..statistics.scores import (
     patient_table,
     ranking,
 )
-from ..statistics.significance import adjust_p_values, corrected_resampled_ttest, delong_test
+from ..statistics.significance import adjust_p_values, corrected_resampled_ttest
 from .inputs import (
     check_kind,
     check_models,
@@ -191,6 +191,21 @@ class Comparison:
     With repeats, a patient has one prediction per repeat: probabilities (or predicted values, or
     whether the class was right) are averaged per patient before anything is computed over patients.
     p values are adjusted over the models, for each score by itself (Benjamini-Hochberg).
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from prognosis import compare, linear_ladder
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame({"age": rng.normal(60, 10, 60), "nihss": rng.integers(0, 25, 60)})
+    >>> y = X["nihss"] + rng.normal(0, 4, 60)
+    >>> result = compare(linear_ladder([["age"], ["age", "nihss"]]), X, y, random_state=0)
+    >>> result.models, result.baseline, result.scores
+    (['age', 'age + nihss'], 'age', ('r2', 'mae', 'r'))
+    >>> result.table.loc["age + nihss", ["mae_low", "mae", "mae_high"]].is_monotonic_increasing
+    True
+    >>> print(*result.summary(), sep="\\n")
+    “age + nihss” beats “age”: mean absolute error ...
     """
 
     predictions: pd.DataFrame
@@ -252,9 +267,9 @@ class Comparison:
         -------
         pathlib.Path
         """
-        from ..reporting.report import write_report
+        from ..reporting.files import write_page
 
-        return write_report(self, path)
+        return write_page(self, path)
 
     def to_csv(self, folder):
         """Write table, differences, folds and predictions as CSV and metadata as JSON.
@@ -264,9 +279,9 @@ class Comparison:
         pathlib.Path
             The folder.
         """
-        from ..reporting.files import write_files
+        from ..reporting.files import write_tables
 
-        return write_files(folder, self._csv_texts())
+        return write_tables(self, folder)
 
     def save(self, folder):
         """Write the report as ``index.html`` with the files of `to_csv` beside it, all or nothing.
@@ -276,19 +291,9 @@ class Comparison:
         pathlib.Path
             The folder.
         """
-        from ..reporting.files import write_files
-        from ..reporting.report import render_report
+        from ..reporting.files import write_all
 
-        return write_files(folder, {"index.html": render_report(self), **self._csv_texts()})
-
-    def _csv_texts(self):
-        return {
-            "table.csv": self.table.to_csv(),
-            "differences.csv": self.differences.to_csv(index=False),
-            "folds.csv": self.folds.to_csv(index=False),
-            "predictions.csv": self.predictions.to_csv(index=False),
-            "metadata.json": json.dumps(self.metadata, indent=2, default=str) + "\n",
-        }
+        return write_all(self, folder)
 
     def __repr__(self):
         from ..reporting.summary import as_text

@@ -24,6 +24,7 @@ __all__ = [
 
 
 def check_models(models):
+    """The models as a dict, from whatever form `compare` takes; names must differ."""
     pairs = list(models.items() if hasattr(models, "items") else models)
     if not pairs:
         raise ValueError("models is empty; give at least one: {'name': estimator}")
@@ -38,6 +39,7 @@ def check_models(models):
 
 
 def check_kind(models):
+    """Whether all models are classifiers (True) or all are regressors; refuses anything else."""
     for name, model in models.items():
         if isinstance(model, type) or not hasattr(model, "fit") or not hasattr(model, "get_params"):
             raise ValueError(f"model {name!r} is {model!r}, not a scikit-learn estimator instance")
@@ -55,6 +57,7 @@ def check_kind(models):
 
 
 def check_outcome(X, y, classification):
+    """The outcome as a Series with the index of `X`; refuses missing values and wrong kinds."""
     if isinstance(y, pd.DataFrame):
         raise CohortError("y is a table; give one column of it: y['outcome']")
     if len(y) != len(X):
@@ -78,6 +81,7 @@ def check_outcome(X, y, classification):
 
 
 def find_classes(y, positive_label):
+    """Sorted classes, the positive one last."""
     classes = np.unique(y.to_numpy()).tolist()
     if positive_label is None:
         return classes

@@ -17,18 +17,14 @@ from tqdm import tqdm
 from imaging.storage.bank import ImageBank, sharing
 from imaging.storage.files import ScratchFolder
 
-from ...errors import CohortError, PrognosisError
+from ...errors import CohortError, ModelError
 from ...estimators.base import ImageEstimator
 from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
 
-__all__ = ["ModelError", "cross_predict"]
-
-
-class ModelError(PrognosisError, RuntimeError):
-    """A model failed in a fold: the message names the model, the fold and the failure."""
+__all__ = ["cross_predict"]
 
 
 def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resume=None):

@@ -11,7 +11,13 @@ import numpy as np
 from ..statistics.calibration import calibration_bins, calibration_line, expected_calibration_error
 from ..statistics.scores import LOWER_IS_BETTER
 from .drawing import Axis, Canvas
-from .summary import SCORE_NAMES, format_difference, format_interval, format_number
+from .summary import (
+    SCORE_NAMES,
+    format_difference,
+    format_interval,
+    format_number,
+    score_title,
+)
 
 __all__ = [
     "calibration_figure",
@@ -24,12 +30,6 @@ __all__ = [
 
 WIDTH = 960
 LEFT, TOP, BOTTOM = 62, 66, 58  # room around the square of a panel, for titles and ticks
-
-
-def short(score):
-    """The name of a score as an axis title."""
-    name = SCORE_NAMES[score]
-    return name[0].upper() + name[1:]
 
 
 def forest_figure(comparison):
@@ -66,7 +66,7 @@ def forest_figure(comparison):
         values = table[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
         zero = [0] if is_difference else []
         axis = Axis.around(values, start, start + width, include=zero, most=4)
-        label = short(score)
+        label = score_title(score)
         if is_difference:
             label = "Δ Absolute error" if score == "mae" else f"Δ {label}"
         canvas.text(start, 20, label, "panel")

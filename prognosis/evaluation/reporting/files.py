@@ -1,39 +1,73 @@
-"""Write result files whole or not at all."""
+"""The files of a comparison: its page, its tables and predictions; whole or not at all.
 
+Whatever was in the folder before stays untouched if something cannot be written.
+"""
+
+import json
 from pathlib import Path
 
 from imaging.storage.files import replacing_all
 
-__all__ = ["write_files"]
+from .report import render_report
+
+__all__ = ["write_all", "write_page", "write_tables"]
 
 
-def write_files(folder, texts):
-    """Write several text files into a folder, all or none.
+def write_page(comparison, path):
+    """Write the report of a comparison as one page.
 
     Parameters
     ----------
-    folder : str or os.PathLike
-        Made if it does not exist.
-    texts : dict of str to str
-        File name to content; written as UTF-8.
+    comparison : Comparison
+    path : str or os.PathLike
+        File name of the page, for example ``report/index.html``; folders are made.
 
     Returns
     -------
     pathlib.Path
-        The folder.
 
     Raises
     ------
     OSError
-        If the folder cannot be written to; files that were there before are untouched.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = write_files(tempfile.mkdtemp(), {"note.txt": "done"})
-    >>> [path.name for path in folder.iterdir()]
-    ['note.txt']
+        If the file cannot be written.
     """
+    path = Path(path)
+    _write(path.parent, {path.name: render_report(comparison)})
+    return path
+
+
+def write_tables(comparison, folder):
+    """Write table, differences, folds and predictions as CSV and metadata as JSON.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, made if it did not exist.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    return _write(folder, _tables(comparison))
+
+
+def write_all(comparison, folder):
+    """Write the page as ``index.html`` with the files of `write_tables` beside it."""
+    return _write(folder, {"index.html": render_report(comparison), **_tables(comparison)})
+
+
+def _tables(comparison):
+    return {
+        "table.csv": comparison.table.to_csv(),
+        "differences.csv": comparison.differences.to_csv(index=False),
+        "folds.csv": comparison.folds.to_csv(index=False),
+        "predictions.csv": comparison.predictions.to_csv(index=False),
+        "metadata.json": json.dumps(comparison.metadata, indent=2, default=str) + "\n",
+    }
+
+
+def _write(folder, texts):
     with replacing_all(folder) as temporary:
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8", newline="")

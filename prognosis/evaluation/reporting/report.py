@@ -11,18 +11,17 @@ from markupsafe import Markup
 
 from ..statistics.scores import LOWER_IS_BETTER
 from . import figures
-from .files import write_files
 from .summary import (
-    SCORE_NAMES,
     describe_cv,
     format_difference,
     format_number,
     format_p,
+    score_title,
     summarise,
     verdict,
 )
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["render_report"]
 
 MOST_FOLDS = 60  # longer tables of folds are left to the CSV file
 COHORT_FACTS = {
@@ -32,29 +31,6 @@ COHORT_FACTS = {
     "image_columns": "Images",
     "outcome_model": "How the outcome was made",
 }
-
-
-def write_report(comparison, path):
-    """Write the report of a comparison, whole or not at all.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    path : str or os.PathLike
-        File name of the page, for example ``report/index.html``; folders are made.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    write_files(path.parent, {path.name: render_report(comparison)})
-    return path
 
 
 def render_report(comparison):
@@ -115,10 +91,9 @@ def _facts(cohort):
 
 
 def _head(score):
-    name = SCORE_NAMES[score]
     return {
         "key": score,
-        "name": name if len(name) == 1 else name[0].upper() + name[1:],
+        "name": score_title(score),
         "lower": "lower is better" if score in LOWER_IS_BETTER else "",
     }
 

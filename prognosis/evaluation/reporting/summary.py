@@ -15,6 +15,7 @@ __all__ = [
     "format_interval",
     "format_number",
     "format_p",
+    "score_title",
     "summarise",
     "verdict",
 ]
@@ -30,6 +31,18 @@ SCORE_NAMES = {
 }
 MINUS = "−"
 ALPHA = 0.05
+
+
+def score_title(score):
+    """The name of a score as the head of a column or an axis; one letter stays small.
+
+    Examples
+    --------
+    >>> score_title("brier"), score_title("auc"), score_title("r")
+    ('Brier score', 'AUC', 'r')
+    """
+    name = SCORE_NAMES[score]
+    return name if len(name) == 1 else name[0].upper() + name[1:]
 
 
 def format_number(value, *, digits=3, sign=False):

@@ -7,6 +7,7 @@ patient one prediction, averaged over the repeats.
 import numpy as np
 import pandas as pd
 
+from .auc import auc, auc_interval
 from .intervals import (
     Interval,
     balanced_accuracy_interval,
@@ -14,7 +15,6 @@ from .intervals import (
     correlation_interval,
     wilson_interval,
 )
-from .significance import auc, auc_interval
 
 __all__ = [
     "CLASSIFICATION_SCORES",

@@ -19,6 +19,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from imaging.parameters import parameter, parameters
+
 from ..columns import check_outcome_index
 from ..grouping import find_groups, fit_held
 from ..splits import inner_folds
@@ -29,6 +31,7 @@ LEAST_PROBABILITY = 1e-12
 LIMITS = (0.05, 20.0)
 
 
+@parameters
 class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """A classifier whose log odds are divided by a temperature.
 
@@ -38,11 +41,7 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : classifier with `predict_proba`
-    cv : int or scikit-learn splitter, default=5
-        Folds for the out-of-fold predictions; a number is stratified, and keeps rows of one patient
-        together where `fit` is given `groups` or the classifier declares its `patient`. Networks
-        are trained once more for each.
+    {parameters}
 
     Attributes
     ----------
@@ -54,6 +53,12 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where `X` has column names.
+
+    Notes
+    -----
+    scikit-learn's ``CalibratedClassifierCV(method="temperature")`` does not stand in its place: up
+    to version 1.9 it fails on an outcome whose index holds patient ids, learns nonsense where the
+    classes are other numbers than 0, 1, ..., and tears patients apart where `cv` is a number.
 
     References
     ----------
@@ -73,9 +78,19 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"groups": True}
 
-    def __init__(self, estimator, cv=5):
-        self.estimator = estimator
-        self.cv = cv
+    estimator: object = parameter(
+        first=True, kind="classifier with `predict_proba`", doc="Unfitted."
+    )
+    cv: object = parameter(
+        5,
+        "cv_object",
+        kind="int or scikit-learn splitter",
+        doc="""
+        Folds for the out-of-fold predictions; a number is stratified, and keeps rows of one patient
+        together where `fit` is given `groups` or the classifier declares its `patient`. Networks
+        are trained once more for each.
+        """,
+    )
 
     def fit(self, X, y, sample_weight=None, *, groups=None):
         """Learn the temperature out of fold, then fit the classifier.
@@ -97,11 +112,12 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a class has fewer patients than there are folds, or the classifier gives no
-            probabilities.
+            If a parameter has a wrong type or value, a class has fewer patients than there are
+            folds, or the classifier gives no probabilities.
         CohortError
             If `y` has the index of other patients, or `cv` tears a group apart.
         """
+        self._validate_params()
         if not hasattr(self.estimator, "predict_proba"):
             raise ValueError(
                 f"{type(self.estimator).__name__} has no predict_proba, so there is no probability "

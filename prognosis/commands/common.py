@@ -1,0 +1,230 @@
+"""What the commands share: exit codes, errors, types of options, cohorts, where files go.
+
+Everything heavy is imported when it is needed, so that ``--help`` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+__all__ = [
+    "BAD_DATA",
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "MODEL_FAILED",
+    "NOT_WRITTEN",
+    "OK",
+    "USAGE",
+    "NotWrittenError",
+    "UsageError",
+    "add_command",
+    "add_soop_options",
+    "check_out",
+    "find_class",
+    "imaging_effect",
+    "load_named_cohort",
+    "named_pattern",
+    "open_probability",
+    "positive_int",
+    "say",
+    "tell",
+    "use_cache_folder",
+]
+
+OK, USAGE, BAD_DATA, MODEL_FAILED, NOT_WRITTEN, INTERRUPTED = 0, 2, 3, 4, 5, 130
+EXIT_CODES = """\
+exit codes:
+  0    done
+  2    the command is wrong: unknown option, value, column, or model
+  3    the data are not usable: missing, broken, or no download
+  4    a model failed in a fold
+  5    the report could not be written
+  130  interrupted; nothing was written (segment: what was finished stays)
+"""
+NOTHING_WRITTEN = "interrupted; nothing was written"
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as it was given."""
+
+
+class NotWrittenError(Exception):
+    """What was found could not be written."""
+
+
+def add_command(commands, name, run, *, help, description, interrupted=NOTHING_WRITTEN):
+    """Register a command.
+
+    Parameters
+    ----------
+    commands : argparse subparsers
+    name : str
+    run : callable
+        Takes the parsed options; returns an exit code, or raises.
+    help, description : str
+        For the list of commands, and for its own page.
+    interrupted : str
+        What is said after Ctrl-C.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        To add options to.
+    """
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run, interrupted=interrupted)
+    return parser
+
+
+def add_soop_options(add):
+    """Options of the Stroke Outcome Optimization Project; `add` is an ``add_argument``."""
+    add("--data-home", metavar="FOLDER", help="where soop is, or is put")
+    add("--download", action="store_true", help="fetch soop when it is not there")
+
+
+def tell(text):
+    """A line on stderr, in the name of the program."""
+    print(f"prognosis: {text}", file=sys.stderr)
+
+
+def say(options, text):
+    """A line of progress on stderr, unless ``--quiet``."""
+    if not options.quiet:
+        tell(text)
+
+
+def use_cache_folder(options):
+    """Set ``options.memory`` to the user's cache folder where none was named."""
+    if options.memory is None:
+        import platformdirs
+
+        options.memory = str(platformdirs.user_cache_path("prognosis-mri"))
+
+
+def check_out(out):
+    """Refuse a folder that cannot be written to before the work: hours of it would be lost.
+
+    Raises
+    ------
+    NotWrittenError
+    """
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise NotWrittenError(f"--out {str(out)!r}: {str(place)!r} cannot be written to")
+
+
+def load_named_cohort(options):
+    """The cohort that ``options.cohort`` names: simulated, soop, or a table of one's own.
+
+    Returns
+    -------
+    X : DataFrame
+    y : Series
+
+    Raises
+    ------
+    UsageError
+        If ``options.target`` does not suit it.
+    CohortError
+        If it cannot be used.
+    """
+    from ..cohorts.folder import load_cohort
+    from ..cohorts.simulated import make_stroke_cohort
+    from ..cohorts.soop import load_soop
+
+    if options.cohort == "simulated":
+        if options.target not in (None, "aphasia"):
+            raise UsageError(f"--target {options.target}: the simulated outcome is aphasia")
+        return make_stroke_cohort(
+            options.n_patients,
+            imaging_effect=options.imaging_effect,
+            spacing_mm=options.spacing_mm,
+            folder=Path(options.memory) / "simulated",
+            n_jobs=options.n_jobs,
+            random_state=options.random_state,
+        )
+    if options.cohort == "soop":
+        return load_soop(
+            options.data_home,
+            target=options.target or "poor_outcome",
+            download=options.download,
+            n_jobs=options.n_jobs,
+        )
+    table = Path(options.cohort).expanduser()
+    if table.is_dir():
+        table = table / "participants.tsv"
+    if options.target is None:
+        raise UsageError("--target is needed for a cohort of your own")
+    return load_cohort(table, dict(options.images), target=options.target)
+
+
+def find_class(option, text, classes, *, called):
+    """The class that an option names, since on the command line everything is text.
+
+    Parameters
+    ----------
+    option, text : str
+        For example ``--class`` and what was given to it.
+    classes : sequence
+    called : str
+        What the classes are in the error.
+
+    Raises
+    ------
+    UsageError
+        If there is no such class.
+
+    Examples
+    --------
+    >>> find_class("--class", "1", [0, 1], called="classes")
+    1
+    """
+    for label in classes:
+        if str(label) == text:
+            return label
+    raise UsageError(f"{option} {text}: the {called} are {', '.join(map(str, classes))}")
+
+
+def named_pattern(text):
+    """The type of ``NAME=GLOB``.
+
+    Examples
+    --------
+    >>> named_pattern("t1w=sub-*/anat/*_T1w.nii.gz")
+    ('t1w', 'sub-*/anat/*_T1w.nii.gz')
+    """
+    name, equals, pattern = text.partition("=")
+    if not (name and equals and pattern):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=GLOB")
+    return name, pattern
+
+
+def positive_int(text):
+    """The type of a count."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def imaging_effect(text):
+    """The type of how much the image counts in the simulated outcome, from 0."""
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def open_probability(text):
+    """The type of a number between 0 and 1, both excluded."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
