@@ -9,6 +9,9 @@ from .estimators.fusion import FusionClassifier, FusionRegressor
 from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .estimators.volume import VolumeClassifier, VolumeRegressor
+from .views.roi import RoiSymbols
+from .views.stitched import StitchedSlices
+from .views.volume import Volumes
 from .evaluation.protocol.comparison import Comparison, compare
 from .studies.ladder import linear_ladder, logistic_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups

@@ -23,7 +23,6 @@ __all__ = [
     "RegionWeights",
     "VolumePlace",
     "VoxelPlace",
-    "find_place",
 ]
 
 
@@ -169,14 +168,3 @@ class PicturePlace:
     @property
     def key(self):
         return repr(self.grid)
-
-
-def find_place(estimator):
-    """The place of what a fitted image estimator sees (without the rows that hold symbols)."""
-    grid = estimator.grid_
-    if grid.affine is None:
-        return PicturePlace(grid)
-    recipe = estimator.recipe_
-    if recipe.mosaic is None:
-        return VolumePlace(recipe.spacing_mm, grid)
-    return MosaicPlace(recipe.mosaic, grid)
