@@ -17,7 +17,8 @@ from .studies.ladder import linear_ladder, logistic_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .evaluation.protocol.running import ModelError
 from .splits import PatientFolds
-from .explanation.counterfactuals.counterfactual import Counterfactuals, counterfactuals
+from .explanation.counterfactuals.counterfactual import counterfactuals
+from .explanation.counterfactuals.results import Counterfactuals
 from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from joblib import Parallel, delayed
+from sklearn.base import clone
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -166,7 +167,7 @@ def test_images_in_files_give_the_results_of_images_in_memory(cohort, tmp_path, 
     estimator = ESTIMATORS[name]
     expected = estimator.fit(*cohort).predict_proba(cohort[0])
     options = {"memory": tmp_path / "kept" if memory else None, "memory_limit_mb": 0}
-    in_files = type(estimator)(**{**estimator.get_params(), **options}).fit(*cohort)
+    in_files = clone(estimator).set_params(**options).fit(*cohort)
     np.testing.assert_array_equal(in_files.predict_proba(cohort[0]), expected)
     np.testing.assert_array_equal(
         in_files.prepared_images(cohort[0]), estimator.prepared_images(cohort[0])

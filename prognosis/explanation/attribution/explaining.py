@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from imaging.atlases import load_atlas
 
+from ..checks import check_counts
 from ..models import find_parts, target_index
 from .combining import Explained, together
 from .tabular import tabular_table
@@ -166,9 +167,9 @@ def _settings(method, baseline, n_steps, n_samples, noise, batch_size, random_st
     for name, value, allowed in (("method", method, METHODS), ("baseline", baseline, BASELINES)):
         if value not in allowed:
             raise ValueError(f"{name} must be among {list(allowed)}, got {value!r}")
-    for name, value in (("n_steps", n_steps), ("n_samples", n_samples), ("batch_size", batch_size)):
-        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
-            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    check_counts(
+        n_steps=n_steps, n_samples=n_samples, batch_size=1 if batch_size is None else batch_size
+    )
     if not noise > 0:
         raise ValueError(f"noise must be above 0, got {noise!r}")
     return Settings(
