@@ -119,7 +119,7 @@ class TestRegions:
         )
         from prognosis.explanation.attribution.occlusion import occlusion_features
 
-        features, names = occlusion_features(model, found.place, load_atlas("aal"))
+        features, names = occlusion_features(model.view_, model.image_shape_, load_atlas("aal"))
         inputs = {name: torch.from_numpy(array).float() for name, array in model.inputs(X).items()}
         network = model.networks_[0]
         hidden = torch.from_numpy(features == names.index("Temporal_Mid_L"))

@@ -86,7 +86,8 @@ class TestByThemselves:
         X, view = cohort[0].copy(), clone(VIEWS[name][0])
         with pytest.raises(ValueError, match=f"'mirror' parameter of {type(view).__name__} must"):
             clone(view).set_params(mirror="left").fit_prepare(X, ["t1w"])
-        other = nib.Nifti1Image(np.ones((5, 6, 7), np.float32), np.diag([30, 30, 30, 1]))
+        scan = X["t1w"].iloc[-1]
+        other = nib.Nifti1Image(np.asanyarray(scan.dataobj)[:-1], scan.affine)
         X["t1w"] = [*X["t1w"].iloc[:-1], other]
         with pytest.raises(CohortError, match="column 't1w': found a grid"):
             view.fit_prepare(X, ["t1w"])

@@ -193,8 +193,11 @@ class ImageEstimator(ImageParameters, BaseEstimator):
         return self.view_.augmentation() if self.augment and self.image is not None else None
 
     def _declared(self):
-        drawn = self.make_view().drawn_columns()
-        return self.image is not None or self.tabular is not None or bool(drawn)
+        named = self.image is not None or self.tabular is not None
+        return named or bool(self._drawn_columns())
+
+    def _drawn_columns(self):
+        return self.make_view().drawn_columns()
 
     def _image_columns(self):
         if self.image is None:
@@ -207,7 +210,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
     def _columns(self):
         patient = [] if self.patient is None else [self.patient]
         tabular = [] if self.tabular is None else self.tabular
-        drawn = self.make_view().drawn_columns()
+        drawn = self._drawn_columns()
         if drawn and self.image is None:
             raise ValueError(
                 "symbols are drawn beside an image, and image is None; name an image column, or "

@@ -56,6 +56,9 @@ class _Fusion(ImageEstimator):
         """The view that these parameters describe, not fitted."""
         return StitchedSlices() if self.view is None else clone(self.view)
 
+    def _drawn_columns(self):
+        return [] if self.view is None else self.view.drawn_columns()
+
     def _columns(self):
         columns = super()._columns()
         if self.image is not None and (self.tabular is None or len(self.tabular) == 0):
