@@ -51,7 +51,7 @@ class Volumes(VolumeParameters, ScanView):
     >>> from prognosis import Volumes, make_stroke_cohort
     >>> X, _ = make_stroke_cohort(3, spacing_mm=8, random_state=0)
     >>> Volumes(spacing_mm=16, allow_empty=True).fit_prepare(X, ["t1w", "lesion"]).array().shape
-    (3, 2, 13, 15, 13)
+    (3, 2, 10, 12, 10)
     """
 
     def recipe(self):
