@@ -88,7 +88,7 @@ def speed(models, X, n_patients=100, n_reference=10):
     X = X.iloc[:n_patients]
     network, threads = estimator.networks_[0], torch.get_num_threads()
     torch.set_num_threads(estimator.n_threads)
-    arrays = estimator._inputs(X)
+    arrays = estimator.inputs(X)
     inputs = [torch.from_numpy(values).float() for values in arrays.values()]
     baseline = (network.image_mean[None], torch.zeros(1, inputs[1].shape[1]))
 
@@ -136,7 +136,7 @@ def real_patients(figure, folds, memory):
     """Regions, tabular values and checks for the poor outcome of real patients."""
     X, y = load_soop(target="poor_outcome")
     model = StitchedSliceClassifier(
-        "lesion", ["nihss", "age"], allow_empty=True, memory=memory, random_state=0
+        "lesion", tabular=["nihss", "age"], allow_empty=True, memory=memory, random_state=0
     )
     models, auc = cross_validated(model, X, y, folds)
     found = explain(models, X)

@@ -24,6 +24,14 @@ QUICK = {"random_state": 0, "device": "cpu"}
 STITCHED = {"image": "t1w", "mosaic_size": 62, **QUICK}
 ROI = {"image": "t1w", "regions": 3, **QUICK}
 VOLUME = {"spacing_mm": 8, "architecture": "resnet10", "epochs": 2, **QUICK}
+FUSED = {
+    "image": "t1w",
+    "tabular": ["age"],
+    "view": pg.Volumes(spacing_mm=8),
+    "architecture": "resnet10",
+    "epochs": 2,
+    **QUICK,
+}
 TINY = {
     "channels": (4, 8, 8),
     "spacing_mm": 8,
@@ -58,19 +66,30 @@ def estimators(X, y):
     )
     yield (
         "fusion, DAFT",
-        pg.FusionClassifier(**STITCHED, tabular=["severity"], fusion="daft", epochs=2),
+        pg.FusionClassifier(
+            image="t1w",
+            tabular=["severity"],
+            view=pg.StitchedSlices(mosaic_size=62),
+            fusion="daft",
+            epochs=2,
+            **QUICK,
+        ),
         y,
     )
     yield (
         "fusion of regions",
         pg.FusionRegressor(
-            **ROI, tabular=["age"], branch="roi", symbols=["severity"], mosaic_size=62, epochs=2
+            image="t1w",
+            tabular=["age"],
+            view=pg.RoiSymbols(regions=3, symbols=["severity"], mosaic_size=62),
+            epochs=2,
+            **QUICK,
         ),
         X["severity"],
     )
     yield (
         "fusion of volumes",
-        pg.FusionClassifier(image="t1w", tabular=["age"], branch="volume", **VOLUME),
+        pg.FusionClassifier(**FUSED),
         y,
     )
     yield "table", stitched(tabular=["severity", "lesion_ml"], epochs=5, **QUICK), y
@@ -90,7 +109,7 @@ def around(X, y):
     roi.fit(X, y)
     cnn.set_params(tabular=["severity"]).fit(X, y)
     volume = pg.VolumeRegressor(image="t1w", **VOLUME).fit(X, X["age"])
-    fused = pg.FusionClassifier(image="t1w", tabular=["age"], branch="volume", **VOLUME).fit(X, y)
+    fused = pg.FusionClassifier(**FUSED).fit(X, y)
     models = {"stitched": cnn, "regions": roi, "volume": volume, "fusion": fused}
     for name, model in models.items():
         for method in ("integrated_gradients", "smoothgrad", "gradcam", "occlusion"):

@@ -28,9 +28,11 @@ from prognosis import (
     ImageEmbedding,
     MatchedGroups,
     RoiSymbolClassifier,
+    RoiSymbols,
     StitchedSliceClassifier,
     TabularEncoder,
     VolumeClassifier,
+    Volumes,
     compare,
     load_soop,
     logistic_ladder,
@@ -141,13 +143,19 @@ def series(cohort, options):
             regions=others[:HYBRID_REGIONS]
         )
         models["hybrid of raw T1w"] = clone(hybrid).set_params(image="t1w", allow_empty=False)
-    fused = FusionClassifier("lesion", ladder, branch="roi", regions=first, **lesion)
+    packed = RoiSymbols(
+        regions=first, mosaic_size=cohort.roi_size, atlas=cohort.atlas, allow_empty=True
+    )
+    fused = FusionClassifier("lesion", tabular=ladder, view=packed, **shared)
     models["early fusion, 8 regions"] = fused
     models["DAFT, 8 regions"] = clone(fused).set_params(fusion="daft")
     channels = ["lesion"] if cohort.raw == "flair" else ["t1w", "lesion"]
     models["3-D"] = VolumeClassifier(channels, spacing_mm=options.spacing_mm, **mask)
     models["3-D, early fusion"] = FusionClassifier(
-        channels, ladder, branch="volume", spacing_mm=options.spacing_mm, **mask
+        channels,
+        tabular=ladder,
+        view=Volumes(spacing_mm=options.spacing_mm, allow_empty=True),
+        **shared,
     )
     embedding = ImageEmbedding(
         clone(hybrid).set_params(n_seeds=1), cv=3, n_components=4, random_state=0

@@ -9,11 +9,15 @@ from .estimators.fusion import FusionClassifier, FusionRegressor
 from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .estimators.volume import VolumeClassifier, VolumeRegressor
+from .views.roi import RoiSymbols
+from .views.stitched import StitchedSlices
+from .views.volume import Volumes
 from .evaluation.protocol.comparison import Comparison, compare
 from .studies.ladder import linear_ladder, logistic_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .splits import PatientFolds
-from .explanation.counterfactuals.counterfactual import Counterfactuals, counterfactuals
+from .explanation.counterfactuals.counterfactual import counterfactuals
+from .explanation.counterfactuals.results import Counterfactuals
 from .explanation.selection import RegionSelector
 from .symbols import SymbolScaler
 from .features.embedding import ImageEmbedding

@@ -31,7 +31,7 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     X, y = make_stroke_cohort(10, spacing_mm=8, folder=folder / "simulated", random_state=0)
     joblib.dump(
-        StitchedSliceClassifier("t1w", ["severity"], **SMALL).fit(X, y), folder / "m.joblib"
+        StitchedSliceClassifier("t1w", tabular=["severity"], **SMALL).fit(X, y), folder / "m.joblib"
     )
     joblib.dump(StitchedSliceRegressor("t1w", **SMALL).fit(X, X["age"]), folder / "age.joblib")
     with open(folder / "cohort.pkl", "wb") as file:

@@ -21,9 +21,10 @@ from prognosis import (
     RoiSymbolRegressor,
     StitchedSliceClassifier,
     VolumeClassifier,
+    Volumes,
     counterfactuals,
 )
-from prognosis.explanation.counterfactuals.answers import answers, prepared_inputs
+from prognosis.explanation.counterfactuals.answers import answers
 from prognosis.explanation.counterfactuals.region_masks import region_masks
 from prognosis.explanation.counterfactuals.swaps import (
     LocalRegression,
@@ -46,12 +47,12 @@ ROI = {"atlas": ATLAS, "regions": list(REGIONS.values()), "mosaic_size": 32, "sy
 ESTIMATORS = {
     "regions with symbols": RoiSymbolClassifier("t1w", symbols=["age", "sex"], **ROI, **COMMON),
     "regions, tabular, two networks": RoiSymbolClassifier(
-        "t1w", ["age"], n_seeds=2, **ROI, **COMMON
+        "t1w", tabular=["age"], n_seeds=2, **ROI, **COMMON
     ),
     "stitched": StitchedSliceClassifier("t1w", mosaic_size=48, **COMMON),
     "volume": VolumeClassifier("t1w", spacing_mm=8, **COMMON),
     "DAFT, volume": FusionClassifier(
-        "t1w", ["age", "sex"], branch="volume", fusion="daft", spacing_mm=8, **COMMON
+        "t1w", tabular=["age", "sex"], view=Volumes(spacing_mm=8), fusion="daft", **COMMON
     ),
 }
 
@@ -109,7 +110,7 @@ def test_daft_works_with_its_tabular_values(fitted, cohort):
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_asked_of_unaltered_images_the_answer_is_the_prediction(name, fitted, cohort):
     model, (X, _) = fitted[name], cohort
-    inputs = prepared_inputs(model, X)
+    inputs = model.inputs(X)
     said = np.exp(answers(model, inputs["image"], inputs.get("tabular")))
     np.testing.assert_allclose(said, model.predict_proba(X), atol=1e-6)
 

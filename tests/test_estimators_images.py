@@ -323,8 +323,8 @@ def test_images_of_different_grids_are_refused_or_resampled(cohort):
 
 
 def test_left_right_flips_refuse_sagittal_tiles(cohort):
-    with pytest.raises(ValueError, match="cannot mirror sagittal tiles"):
-        classifier(plane="sagittal", flip_left_right=True, epochs=1).fit(*cohort)
+    with pytest.raises(ValueError, match="sagittal tiles cannot be mirrored"):
+        classifier(plane="sagittal", mirror=True, epochs=1).fit(*cohort)
 
 
 # ---------------------------------------------------------------------- bad input

@@ -15,9 +15,12 @@ from prognosis import (
     FusionRegressor,
     RoiSymbolClassifier,
     RoiSymbolRegressor,
+    RoiSymbols,
     StitchedSliceClassifier,
     StitchedSliceRegressor,
+    StitchedSlices,
     VolumeClassifier,
+    Volumes,
     explain,
     make_stroke_cohort,
 )
@@ -32,7 +35,8 @@ from prognosis.explanation.attribution.networks import (
 from prognosis.explanation.attribution.tabular import encoded_sources, tabular_baseline
 
 TINY = {"epochs": 2, "random_state": 0, "augment": False}
-PICTURE = {"mosaic_size": 48, "rows": 2, "columns": 2, **TINY}
+MOSAIC = {"mosaic_size": 48, "rows": 2, "columns": 2}
+PICTURE = {**MOSAIC, **TINY}
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +49,30 @@ def cohort():
 ESTIMATORS = {
     "stitched": StitchedSliceClassifier("t1w", **PICTURE),
     "stitched, two channels, two seeds, tabular": StitchedSliceClassifier(
-        ["t1w", "lesion"], ["severity", "sex"], allow_empty=True, n_seeds=2, **PICTURE
+        ["t1w", "lesion"], tabular=["severity", "sex"], allow_empty=True, n_seeds=2, **PICTURE
     ),
     "stitched, symbols": StitchedSliceRegressor(
-        "t1w", ["severity"], symbols=["severity", "age"], **PICTURE
+        "t1w", tabular=["severity"], symbols=["severity", "age"], **PICTURE
     ),
-    "roi": RoiSymbolClassifier("t1w", ["sex"], regions=3, symbols=["age"], mosaic_size=48, **TINY),
+    "roi": RoiSymbolClassifier(
+        "t1w", tabular=["sex"], regions=3, symbols=["age"], mosaic_size=48, **TINY
+    ),
     "roi, number": RoiSymbolRegressor("t1w", regions=3, mosaic_size=48, **TINY),
-    "volume": VolumeClassifier("t1w", ["severity"], spacing_mm=12, **TINY),
+    "volume": VolumeClassifier("t1w", tabular=["severity"], spacing_mm=12, **TINY),
     "volume, resnet": VolumeClassifier("t1w", architecture="resnet10", **TINY),
-    "early, stitched": FusionClassifier("t1w", ["severity", "sex"], **PICTURE),
-    "daft, roi": FusionClassifier(
-        "t1w", ["severity"], branch="roi", fusion="daft", regions=3, mosaic_size=48, **TINY
+    "early, stitched": FusionClassifier(
+        "t1w", tabular=["severity", "sex"], view=StitchedSlices(**MOSAIC), **TINY
     ),
-    "daft, volume": FusionRegressor("t1w", ["severity"], branch="volume", fusion="daft", **TINY),
+    "daft, roi": FusionClassifier(
+        "t1w",
+        tabular=["severity"],
+        view=RoiSymbols(regions=3, mosaic_size=48),
+        fusion="daft",
+        **TINY,
+    ),
+    "daft, volume": FusionRegressor(
+        "t1w", tabular=["severity"], view=Volumes(), fusion="daft", **TINY
+    ),
 }
 
 
@@ -95,7 +109,7 @@ class TestEveryEstimator:
             np.testing.assert_allclose(
                 found.outputs["output"], np.log(chance[:, 1] / chance[:, 0]), atol=1e-3
             )
-        assert found.pictures.shape[:2] == (6, len(model._image_columns()))
+        assert found.pictures.shape[:2] == (6, len(model.image_columns_))
         wanted = set(model.tabular or []) | set(getattr(model, "symbols", None) or [])
         assert set(found.tabular.columns) == wanted
 
@@ -109,7 +123,7 @@ class TestEveryEstimator:
 
 
 def inputs_of(model, X):
-    return {name: torch.from_numpy(a).float() for name, a in model._inputs(X).items()}
+    return {name: torch.from_numpy(a).float() for name, a in model.inputs(X).items()}
 
 
 class TestEqualToCaptum:
@@ -262,7 +276,7 @@ class TestTabular:
         images = [nib.Nifti1Image(rng.random((10, 12, 8), np.float32), grid) for _ in range(40)]
         X = pd.DataFrame({"scan": images, "a": rng.normal(size=40), "b": rng.normal(size=40)})
         y = (X["a"] > 0).astype(int)
-        model = StitchedSliceClassifier("scan", ["a", "b"], **PICTURE).fit(X, y)
+        model = StitchedSliceClassifier("scan", tabular=["a", "b"], **PICTURE).fit(X, y)
         found = explain(model, X)
         strength = found.tabular.abs().mean()
         assert strength["a"] > 5 * strength["b"]

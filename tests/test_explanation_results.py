@@ -35,7 +35,7 @@ def cohort():
 
 @pytest.fixture(scope="module")
 def model(cohort):
-    return StitchedSliceClassifier("t1w", ["severity"], **SLICES).fit(*cohort)
+    return StitchedSliceClassifier("t1w", tabular=["severity"], **SLICES).fit(*cohort)
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +119,8 @@ class TestRegions:
         )
         from prognosis.explanation.attribution.occlusion import occlusion_features
 
-        features, names = occlusion_features(model, found.place, load_atlas("aal"))
-        inputs = {name: torch.from_numpy(array).float() for name, array in model._inputs(X).items()}
+        features, names = occlusion_features(model.view_, model.image_shape_, load_atlas("aal"))
+        inputs = {name: torch.from_numpy(array).float() for name, array in model.inputs(X).items()}
         network = model.networks_[0]
         hidden = torch.from_numpy(features == names.index("Temporal_Mid_L"))
         images = torch.where(hidden, network.image_mean, inputs["image"])
@@ -153,7 +153,7 @@ class TestFolds:
         X, y = cohort
         cv = RepeatedKFold(n_splits=2, n_repeats=2, random_state=0)
         folds = cross_validate(
-            StitchedSliceClassifier("t1w", ["severity"], **SLICES),
+            StitchedSliceClassifier("t1w", tabular=["severity"], **SLICES),
             X,
             y,
             cv=cv,
@@ -201,7 +201,7 @@ class TestWhatIsUnwrapped:
     def test_pipeline(self, cohort):
         X, y = cohort
         model = make_pipeline(
-            LesionSize(), StitchedSliceClassifier("t1w", ["lesion_ml"], **SLICES)
+            LesionSize(), StitchedSliceClassifier("t1w", tabular=["lesion_ml"], **SLICES)
         ).fit(X, y)
         found = explain(model, X.iloc[:3])
         assert found.tabular.columns.tolist() == ["lesion_ml"]
@@ -216,7 +216,7 @@ class TestWhatIsUnwrapped:
         X, y = cohort
         with pytest.raises(TypeError, match="found LogisticRegression where an image estimator"):
             explain(LogisticRegression(), X)
-        blind = StitchedSliceClassifier(None, ["age"], epochs=1).fit(X, y)
+        blind = StitchedSliceClassifier(tabular=["age"], epochs=1).fit(X, y)
         with pytest.raises(ValueError, match="sees no image"):
             explain(blind, X)
         with pytest.raises(ValueError, match="method must be among"):

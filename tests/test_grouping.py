@@ -67,7 +67,7 @@ class Memorising(ClassifierMixin, BaseEstimator):
     def embed(self, X):
         return np.c_[X["age"], X["age"] ** 2, np.ones(len(X))]
 
-    def _inputs(self, X):
+    def inputs(self, X):
         return {"tabular": self.embed(X)}
 
 
@@ -374,7 +374,7 @@ SHUFFLED = "y is in another order than X; sort it"
         TemperatureScaled(Memorising(), cv=3),
         ImageEmbedding(Memorising(), cv=3),
         RegionSelector(RoiSymbolClassifier("t1w", regions=2), k=1),
-        TemperatureScaled(StitchedSliceClassifier(None, ["age"], epochs=1), cv=2),
+        TemperatureScaled(StitchedSliceClassifier(tabular=["age"], epochs=1), cv=2),
     ],
     ids=lambda model: type(model).__name__,
 )

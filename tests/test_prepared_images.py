@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from joblib import Parallel, delayed
+from sklearn.base import clone
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -34,8 +35,10 @@ from prognosis import (
     LesionSize,
     RoiSymbolClassifier,
     StitchedSliceClassifier,
+    StitchedSlices,
     TabularEncoder,
     VolumeClassifier,
+    Volumes,
     compare,
     logistic_ladder,
 )
@@ -84,7 +87,7 @@ def models():
     return {
         **logistic_ladder([["age"]]),
         "cnn": cnn,
-        "cnn + age": StitchedSliceClassifier("scan", ["age"], mosaic_size=30, **SETTINGS),
+        "cnn + age": StitchedSliceClassifier("scan", tabular=["age"], mosaic_size=30, **SETTINGS),
         "stacked": stacked,
         "searched": GridSearchCV(cnn, {"learning_rate": [1e-3, 1e-2]}, cv=2),
     }
@@ -148,13 +151,13 @@ def test_nothing_of_a_comparison_is_left_on_disk(cohort, tmp_path, monkeypatch):
 
 
 ESTIMATORS = {
-    "stitched": StitchedSliceClassifier("scan", ["age"], mosaic_size=30, **SETTINGS),
+    "stitched": StitchedSliceClassifier("scan", tabular=["age"], mosaic_size=30, **SETTINGS),
     "validation": StitchedSliceClassifier(
         ["scan", "scan"], mosaic_size=30, validation_fraction=0.3, n_seeds=2, **SETTINGS
     ),
     "symbols": StitchedSliceClassifier("scan", symbols=["age"], mosaic_size=30, **SETTINGS),
     "volume": VolumeClassifier("scan", spacing_mm=8, architecture="resnet10", **SETTINGS),
-    "fusion": FusionClassifier("scan", ["age"], branch="volume", spacing_mm=16, **SETTINGS),
+    "fusion": FusionClassifier("scan", tabular=["age"], view=Volumes(spacing_mm=16), **SETTINGS),
 }
 
 
@@ -164,7 +167,7 @@ def test_images_in_files_give_the_results_of_images_in_memory(cohort, tmp_path, 
     estimator = ESTIMATORS[name]
     expected = estimator.fit(*cohort).predict_proba(cohort[0])
     options = {"memory": tmp_path / "kept" if memory else None, "memory_limit_mb": 0}
-    in_files = type(estimator)(**{**estimator.get_params(), **options}).fit(*cohort)
+    in_files = clone(estimator).set_params(**options).fit(*cohort)
     np.testing.assert_array_equal(in_files.predict_proba(cohort[0]), expected)
     np.testing.assert_array_equal(
         in_files.prepared_images(cohort[0]), estimator.prepared_images(cohort[0])
@@ -333,7 +336,7 @@ class TestWhatIsLearntOfTheGeometry:
         "stitched": {"mosaic_size": 64, "rows": 2, "plane": "sagittal", "image": "age"},
         "symbols": {"mosaic_size": 62, "symbols": None, "symbol_size": 12},
         "volume": {"spacing_mm": 32.0, "allow_empty": True},
-        "fusion": {"branch": "stitched", "spacing_mm": 8.0},
+        "fusion": {"view": StitchedSlices(), "fusion": "daft"},
     }
 
     @pytest.mark.parametrize("name", CHANGES)
@@ -366,13 +369,16 @@ class TestWhatIsLearntOfTheGeometry:
         model.fit(X, y)
         assert model.symbol_rows_ == 0 and not hasattr(model, "scaler_")
         assert model.image_shape_ == (1, 30, 30)
-        fusion = FusionClassifier("scan", ["age"], symbols=["age"], mosaic_size=30, **SETTINGS)
-        fusion.fit(X, y).set_params(branch="volume", symbols=None, spacing_mm=16)
+        view = StitchedSlices(symbols=["age"], mosaic_size=30)
+        fusion = FusionClassifier("scan", tabular=["age"], view=view, **SETTINGS)
+        fusion.fit(X, y).set_params(view=Volumes(spacing_mm=16))
         assert len(fusion.fit(X, y).image_shape_) == 4
 
     def test_a_fit_that_fails_leaves_nothing_of_itself_or_an_earlier_one(self, cohort):
         X, y = cohort
-        model = StitchedSliceClassifier("scan", ["age"], mosaic_size=30, **SETTINGS).fit(X, y)
+        model = StitchedSliceClassifier("scan", tabular=["age"], mosaic_size=30, **SETTINGS).fit(
+            X, y
+        )
         with pytest.raises(CohortError):
             model.fit(X.assign(age=np.inf), y)
         assert not [name for name in vars(model) if name.endswith("_")]

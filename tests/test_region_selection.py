@@ -177,9 +177,9 @@ def test_shares_add_up_and_point_to_the_planted_region(cohort):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"k": 0}, ValueError, "k must be 1 to 4"),
+        ({"k": 0}, ValueError, "'k' parameter of RegionSelector must be an int in the range"),
         ({"k": 5}, ValueError, "k must be 1 to 4"),
-        ({"by": "taste"}, ValueError, "by must be among"),
+        ({"by": "taste"}, ValueError, "'by' parameter of RegionSelector must be a str among"),
         ({"n_patients": 0}, ValueError, "n_patients"),
         ({"estimator": StitchedSliceClassifier("t1w")}, TypeError, "has no regions"),
     ],

@@ -44,17 +44,11 @@ class Recipe:
     arguments : tuple
     identity : str
         Equal exactly when the arguments are equal in what they do.
-    mosaic : object, default=None
-        The layout of the picture, where there is one.
-    spacing_mm : float, default=None
-        Edge of the voxels of a volume.
     """
 
     function: object
     arguments: tuple
     identity: str
-    mosaic: object = None
-    spacing_mm: float | None = None
 
     def __call__(self, image):
         array, grid = self.function(image, *self.arguments)

@@ -1,23 +1,18 @@
 """What every image estimator shares: checking a cohort, training networks, predicting from them.
 
-A subclass says how a cell of an image column becomes an array and what may be changed at random in
-training; everything else is here once. Parameters are dataclass fields, so that a class adds its
-own to those it inherits and `__init__` only stores them.
+A subclass says which view it holds: how a cohort becomes images, what may change at random in
+training, and where in the brain these images lie. Everything else is here once.
 """
 
-from dataclasses import KW_ONLY, dataclass
-from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.preprocessing import LabelEncoder, StandardScaler
-from sklearn.utils import _safe_indexing, check_random_state, compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -25,73 +20,86 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from imaging.learning.refitting import refitting
+from imaging.parameters import fields_of, parameters
 
 from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
 from ..grouping import check_groups
-from .outputs import kept_output
-from .training import as_tensors, train_one
+from ..views.protocol import Reading
+from .outputs import apply_networks, kept_output
+from .parameters import ImageParameters
+from .training import train_one
 
-__all__ = ["ImageClassifier", "ImageEstimator", "ImageRegressor"]
-
-INFERENCE_BATCH = 64
+__all__ = ["ImageEstimator"]
 
 
-@dataclass(eq=False, repr=False)
-class ImageEstimator(BaseEstimator):
+def _of_view(name, doc):
+    """An attribute of the fitted view, read from the estimator that holds it."""
+    return property(lambda estimator: getattr(estimator.view_, name), doc=doc)
+
+
+@parameters
+class ImageEstimator(ImageParameters, BaseEstimator):
     """Base of the classifiers and regressors on images and tabular values.
 
-    A subclass defines `_images(X, fitting)` (`ImageRows`), `_encoder(shape)` and `_augmentation()`;
-    see `prognosis.estimators.branches`.
+    A subclass names its `view_class`, whose parameters it has too and hands on to the view.
     """
 
     # The patient of each row, where it is handed on by metadata routing.
     __metadata_request__fit: ClassVar = {"groups": True}
+    view_class: ClassVar = None
 
-    image: str | list | None = None
-    tabular: list | None = None
-    _: KW_ONLY
-    patient: str | None = None
-    epochs: int = 25
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    dropout: float = 0.5
-    augment: bool = True
-    validation_fraction: float = 0.0
-    patience: int | None = None
-    n_seeds: int = 1
-    n_jobs: int | None = None
-    n_threads: int = 1
-    precision: str = "auto"
-    device: str = "auto"
-    memory: object = None
-    memory_limit_mb: float = 4096
-    random_state: object = None
-    verbose: int = 0
+    grid_ = _of_view("grid_", "Grid of the training images.")
+    recipe_ = _of_view("recipe_", "How one scan becomes an array.")
+    cells_ = _of_view("cells_", "Where everything lies in the picture, for `imaging.show_canvas`.")
+    scaler_ = _of_view("scaler_", "The `SymbolScaler`, where there are symbols.")
+    symbol_rows_ = _of_view("symbol_rows_", "Rows of pixels below the brain that hold symbols.")
 
-    _parameter_constraints: ClassVar = {
-        "image": [str, list, tuple, None],
-        "tabular": ["array-like", None],
-        "patient": [str, None],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "augment": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "n_seeds": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
-        "n_threads": [Interval(Integral, 1, None, closed="left")],
-        "precision": [StrOptions({"auto", "float32", "bf16"})],
-        "device": [str],
-        "memory_limit_mb": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    @property
+    def mosaic_(self):
+        """The layout of the brain's picture, which is known before `fit`, too."""
+        return self.view_.mosaic_ if hasattr(self, "view_") else self.make_view().mosaic()
+
+    def make_view(self):
+        """The view that these parameters describe, not fitted.
+
+        Returns
+        -------
+        View
+        """
+        names = fields_of(self.view_class)
+        return self.view_class(**{name: getattr(self, name) for name in names})
+
+    def inputs(self, X):
+        """What the networks see of each patient, after `fit`: images, and encoded tabular values.
+
+        Parameters
+        ----------
+        X : DataFrame, or array-like when no column is declared
+            As in `fit`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "image" of shape (n_patients, n_channels, ...), float32, where there are images, and
+            "tabular" of shape (n_patients, n_values), where there are such columns.
+        """
+        prepared = self._prepared(self._check_X(X)).items()
+        return {name: v if isinstance(v, np.ndarray) else v.array() for name, v in prepared}
+
+    def prepared_images(self, X):
+        """The images that the networks see of each patient, after `fit`.
+
+        Parameters
+        ----------
+        X : DataFrame
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_patients, n_channels, ...), float32
+        """
+        return self._images(self._check_X(X), fitting=False).array()
 
     def embed(self, X):
         """Penultimate features of the first network, for conventional learners.
@@ -131,11 +139,7 @@ class ImageEstimator(BaseEstimator):
         )
         self.networks_ = [network for network, _ in trained]
         self.history_ = [history for _, history in trained]
-        self._look_back()
         return self
-
-    def _look_back(self):
-        """What is to be said of a fitted model, by a subclass."""
 
     def _patient_weights(self, X, y, sample_weight):
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -171,13 +175,29 @@ class ImageEstimator(BaseEstimator):
             inputs["tabular"] = self.encoder_.transform(X).astype(dtype)
         return inputs
 
-    def _inputs(self, X):
-        """What the network takes, by name, as arrays in memory."""
-        prepared = self._prepared(X).items()
-        return {name: v if isinstance(v, np.ndarray) else v.array() for name, v in prepared}
+    def _images(self, X, fitting):
+        """`ImageRows` of all patients, by the fitted view."""
+        cell_pixels = None if callable(self.architecture) else self._cell_pixels
+        reading = Reading(self.memory, self.memory_limit_mb, self.n_jobs, cell_pixels)
+        if not fitting:
+            return self.view_.prepare(X, self.image_columns_, reading)
+        self.view_, self.image_columns_ = self.make_view(), self._image_columns()
+        return self.view_.fit_prepare(X, self.image_columns_, reading)
+
+    def _cell_pixels(self, shape):
+        from imaging.nets.encoders import cell_pixels
+
+        return cell_pixels(self.architecture, shape)
+
+    def _augmentation(self):
+        return self.view_.augmentation() if self.augment and self.image is not None else None
 
     def _declared(self):
-        return self.image is not None or self.tabular is not None
+        named = self.image is not None or self.tabular is not None
+        return named or bool(self._drawn_columns())
+
+    def _drawn_columns(self):
+        return self.make_view().drawn_columns()
 
     def _image_columns(self):
         if self.image is None:
@@ -190,7 +210,13 @@ class ImageEstimator(BaseEstimator):
     def _columns(self):
         patient = [] if self.patient is None else [self.patient]
         tabular = [] if self.tabular is None else self.tabular
-        return [*self._image_columns(), *patient, *tabular]
+        drawn = self._drawn_columns()
+        if drawn and self.image is None:
+            raise ValueError(
+                "symbols are drawn beside an image, and image is None; name an image column, or "
+                "give these columns as tabular"
+            )
+        return [*self._image_columns(), *patient, *tabular, *drawn]
 
     def _check_X_y(self, X, y, *, numeric):
         """Validate both and remember the columns; returns X and a 1-D y."""
@@ -254,25 +280,14 @@ class ImageEstimator(BaseEstimator):
     def _apply(self, X, method="forward"):
         """Outputs of every network, shape (n_seeds, n_patients, n_outputs)."""
         self._check_X(X)
-        return kept_output(self, method, X, lambda: self._applied(X, method))
+        return kept_output(self, method, X, lambda: apply_networks(self, self._prepared(X), method))
 
-    def _applied(self, X, method):
-        from imaging.learning.engine import apply_network
+    def _encoder(self, shape):
+        if callable(self.architecture):
+            return self.architecture(shape[1:], shape[0])
+        from imaging.nets.encoders import build_encoder
 
-        inputs = as_tensors(self._prepared(X))
-        return np.stack(
-            [
-                apply_network(
-                    network,
-                    inputs,
-                    method=method,
-                    batch_size=INFERENCE_BATCH,
-                    device=self.device,
-                    n_threads=self.n_threads,
-                )
-                for network in self.networks_
-            ]
-        )
+        return build_encoder(self.architecture, shape[1:], shape[0])
 
     def _network_class(self):
         from imaging.nets.classifiers import ImageTabularNet
@@ -301,139 +316,3 @@ class ImageEstimator(BaseEstimator):
         # Tabular networks are tiny: double precision costs nothing and makes a prediction the same
         # whoever else is predicted with it.
         return network.double() if encoder is None else network
-
-
-@dataclass(eq=False, repr=False)
-class ImageClassifier(ClassifierMixin, ImageEstimator):
-    """Classification of patients: class probabilities are averaged over the networks."""
-
-    class_weight: object = None
-
-    _parameter_constraints: ClassVar = {
-        **ImageEstimator._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
-
-    def fit(self, X, y, sample_weight=None, groups=None):
-        """Train on a cohort.
-
-        Parameters
-        ----------
-        X : DataFrame of shape (n_patients, n_columns), or array-like when no column is declared
-            One row per patient, with the declared columns; others are ignored. Never changed.
-        y : array-like of shape (n_patients,)
-            Class labels, numbers or strings.
-        sample_weight : array-like of shape (n_patients,), default=None
-            Zero leaves a patient out.
-        groups : array-like of shape (n_patients,), default=None
-            The patient of each row, where a patient has several; takes the place of the column
-            `patient`. scikit-learn's metadata routing hands it on by default.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        CohortError
-            If a row or column of X cannot be used; the message names it and the remedy.
-        ValueError
-            If a parameter is out of range or y holds one class only.
-        """
-        with refitting(self):
-            return self._fit_classes(X, y, sample_weight, groups)
-
-    def _fit_classes(self, X, y, sample_weight, groups):
-        from imaging.learning.losses import cross_entropy
-
-        X, y = self._check_X_y(X, y, numeric=False)
-        check_classification_targets(y)
-        encoder = LabelEncoder().fit(y)
-        if len(encoder.classes_) < 2:
-            raise ValueError(
-                f"y holds only one class, {encoder.classes_[0]!r}; a classifier needs at least two "
-                "(use stratified folds)"
-            )
-        self.classes_ = encoder.classes_
-        codes = encoder.transform(y)
-        return self._fit(X, codes, sample_weight, groups, cross_entropy, len(self.classes_))
-
-    def predict_proba(self, X):
-        """Class probabilities, shape (n_patients, n_classes), in the order of `classes_`."""
-        from scipy.special import softmax
-
-        return softmax(self._apply(X).astype(np.float64), axis=2).mean(axis=0)
-
-    def predict(self, X):
-        """The most probable class of every patient, shape (n_patients,)."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def _patient_weights(self, X, y, sample_weight):
-        given = super()._patient_weights(X, y, sample_weight)
-        weights = self.class_weight
-        if weights is None:
-            return given
-        if isinstance(weights, dict):
-            index = {label: n for n, label in enumerate(self.classes_.tolist())}
-            unknown = [label for label in weights if label not in index]
-            if unknown:
-                raise ValueError(f"class_weight names {unknown}; the classes are {list(index)}")
-            weights = {index[label]: weight for label, weight in weights.items()}
-        return given * compute_sample_weight(weights, y)
-
-    def _stratified(self):
-        return True
-
-    def _linear_start(self, tabular, y, weights):
-        """Logistic regression on the tabular values: where the output layer starts from."""
-        import torch
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(max_iter=1000).fit(tabular, y, sample_weight=weights)
-        coefficients, intercepts = model.coef_, model.intercept_
-        if len(coefficients) == 1:
-            # One logit against zero, written as two outputs.
-            coefficients = np.vstack([-coefficients, coefficients]) / 2
-            intercepts = np.r_[-intercepts, intercepts] / 2
-        return torch.from_numpy(coefficients), torch.from_numpy(intercepts)
-
-
-@dataclass(eq=False, repr=False)
-class ImageRegressor(RegressorMixin, ImageEstimator):
-    """Regression of a numeric outcome: predictions are averaged over the networks."""
-
-    def fit(self, X, y, sample_weight=None, groups=None):
-        """Train on a cohort; parameters and errors as in the classifier, `y` numeric."""
-        with refitting(self):
-            return self._fit_numbers(X, y, sample_weight, groups)
-
-    def _fit_numbers(self, X, y, sample_weight, groups):
-        from imaging.learning.losses import squared_error
-
-        X, y = self._check_X_y(X, y, numeric=True)
-        y = np.asarray(y, dtype=np.float64)
-        if not np.isfinite(y).all():
-            raise ValueError("y holds infinite values; correct or drop these patients")
-        weights = self._patient_weights(X, y, sample_weight)
-        self.target_mean_ = float(np.average(y, weights=weights))
-        spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))
-        self.target_scale_ = float(spread) or 1.0
-        scaled = (y - self.target_mean_) / self.target_scale_
-        return self._fit(X, scaled, sample_weight, groups, squared_error, 1)
-
-    def predict(self, X):
-        """The predicted outcome of every patient, shape (n_patients,)."""
-        outputs = self._apply(X)[:, :, 0].astype(np.float64)
-        return outputs.mean(axis=0) * self.target_scale_ + self.target_mean_
-
-    def _stratified(self):
-        return False
-
-    def _linear_start(self, tabular, y, weights):
-        """Ridge regression on the tabular values: where the output layer starts from."""
-        import torch
-        from sklearn.linear_model import Ridge
-
-        model = Ridge().fit(tabular, y, sample_weight=weights)
-        return torch.from_numpy(model.coef_[None]), torch.tensor([model.intercept_])

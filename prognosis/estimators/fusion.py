@@ -1,39 +1,63 @@
 """Networks in which tabular values meet the image inside: early fusion and DAFT.
 
-Any kind of image will do: stitched slices, regions of interest or volumes.
+Any view will do: stitched slices, regions of interest, volumes, or one's own.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from sklearn.base import clone
 
-from sklearn.utils._param_validation import StrOptions
+from imaging.parameters import StrOptions, parameter, parameters
 
 from ..errors import CohortError
-from .base import ImageClassifier, ImageRegressor
+from ..views.protocol import View
+from ..views.stitched import StitchedSlices
+from .base import ImageEstimator
 from .documentation import documented
-from .roi import RoiSymbols
-from .stitched import StitchedSlices
-from .volume import Volumes
+from .outcomes import ImageClassifier, ImageRegressor
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 
-BRANCHES = {"stitched": StitchedSlices, "roi": RoiSymbols, "volume": Volumes}
 
+@parameters
+class _Fusion(ImageEstimator):
+    """Holds any view, and a network that fuses what it sees with tabular values."""
 
-@dataclass(eq=False, repr=False)
-class _Fusion(StitchedSlices, RoiSymbols, Volumes):
-    """One of three branches, and a network that fuses what it sees with tabular values."""
+    tabular: list | None = parameter(
+        None,
+        "array-like",
+        None,
+        kind="list of str",
+        doc="""
+        Columns whose values meet the image inside the network; they are imputed, encoded and
+        scaled inside `fit` (see `prognosis.TabularEncoder`).
+        """,
+    )
+    view: object = parameter(
+        None,
+        View,
+        None,
+        kind="View",
+        doc="""
+        What the network sees of the image: `StitchedSlices`, `RoiSymbols`, `Volumes`, or whatever
+        does what `prognosis.views.protocol.View` says. It is cloned, so it stays as it is. None:
+        stitched slices. Searches reach its parameters as ``view__mosaic_size``.
+        """,
+    )
+    fusion: str = parameter(
+        "early",
+        StrOptions({"early", "daft"}),
+        kind='{"early", "daft"}',
+        doc="""
+        "early" puts image features and tabular values side by side before a hidden layer; "daft"
+        lets the tabular values scale and shift the feature maps.
+        """,
+    )
 
-    branch: str = "stitched"
-    fusion: str = "early"
+    def make_view(self):
+        """The view that these parameters describe, not fitted."""
+        return StitchedSlices() if self.view is None else clone(self.view)
 
-    _parameter_constraints: ClassVar = {
-        **Volumes._parameter_constraints,
-        **RoiSymbols._parameter_constraints,
-        **StitchedSlices._parameter_constraints,
-        "branch": [StrOptions(set(BRANCHES))],
-        "fusion": [StrOptions({"early", "daft"})],
-    }
+    def _drawn_columns(self):
+        return [] if self.view is None else self.view.drawn_columns()
 
     def _columns(self):
         columns = super()._columns()
@@ -42,26 +66,7 @@ class _Fusion(StitchedSlices, RoiSymbols, Volumes):
                 "there is nothing to fuse the image with; name tabular columns, or use "
                 "StitchedSliceClassifier, RoiSymbolClassifier or VolumeClassifier"
             )
-        if self.branch == "volume" and self.symbols is not None:
-            raise ValueError(
-                'symbols are drawn beside pictures; with branch="volume" give these columns as '
-                "tabular"
-            )
         return columns
-
-    def _images(self, X, fitting):
-        if fitting:
-            self.branch_ = self.branch
-        return super()._images(X, fitting)
-
-    def _recipe(self):
-        return BRANCHES[self.branch]._recipe(self)
-
-    def _brain_cells(self):
-        return BRANCHES[self.branch_]._brain_cells(self)
-
-    def _augmentation(self):
-        return BRANCHES[self.branch]._augmentation(self)
 
     def _linear_start(self, tabular, y, weights):
         return None
@@ -75,26 +80,18 @@ class _Fusion(StitchedSlices, RoiSymbols, Volumes):
 
 
 @documented
-@dataclass(eq=False, repr=False)
+@parameters
 class FusionClassifier(_Fusion, ImageClassifier):
     """Classify patients by a CNN in which tabular values meet the image inside the network.
 
     Parameters
     ----------
-    {image}
-    {fused}
-    {slices}
-    {atlas}
-    {canvas}
-    {volume}
-    {branch}
-    {class_weight}
-    {training}
+    {parameters}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-    {canvas_fitted}
+    {classes}
+    {canvas}
     {fitted}
 
     References
@@ -103,42 +100,33 @@ class FusionClassifier(_Fusion, ImageClassifier):
 
     Examples
     --------
-    >>> from prognosis import FusionClassifier, make_stroke_cohort
+    >>> from prognosis import FusionClassifier, StitchedSlices, make_stroke_cohort
     >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> cnn = FusionClassifier(
-    ...     "lesion", ["severity", "age"], fusion="daft", mosaic_size=64, allow_empty=True, epochs=2
+    ...     "lesion",
+    ...     tabular=["severity", "age"],
+    ...     view=StitchedSlices(mosaic_size=64, allow_empty=True),
+    ...     fusion="daft",
+    ...     epochs=2,
     ... )
     >>> cnn.fit(X, y).predict_proba(X).shape
     (20, 2)
     """
 
-    _parameter_constraints: ClassVar = {
-        **ImageClassifier._parameter_constraints,
-        **_Fusion._parameter_constraints,
-    }
-
 
 @documented
-@dataclass(eq=False, repr=False)
+@parameters
 class FusionRegressor(_Fusion, ImageRegressor):
     """Predict a number for patients by a CNN in which tabular values meet the image inside.
 
     Parameters
     ----------
-    {image}
-    {fused}
-    {slices}
-    {atlas}
-    {canvas}
-    {volume}
-    {branch}
-    {training}
+    {parameters}
 
     Attributes
     ----------
-    target_mean_, target_scale_ : float
-        Mean and standard deviation of the outcome in training; networks predict the scaled one.
-    {canvas_fitted}
+    {scaling}
+    {canvas}
     {fitted}
 
     References
@@ -147,9 +135,9 @@ class FusionRegressor(_Fusion, ImageRegressor):
 
     Examples
     --------
-    >>> from prognosis import FusionRegressor, make_stroke_cohort
+    >>> from prognosis import FusionRegressor, Volumes, make_stroke_cohort
     >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
-    >>> cnn = FusionRegressor("t1w", ["severity"], branch="volume", spacing_mm=8, epochs=2)
+    >>> cnn = FusionRegressor("t1w", tabular=["severity"], view=Volumes(spacing_mm=8), epochs=2)
     >>> cnn.fit(X, X["age"]).predict(X).shape
     (20,)
     """

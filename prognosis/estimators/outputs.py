@@ -1,4 +1,4 @@
-"""What networks said of the same patients a moment ago, so that they are not asked twice.
+"""What fitted networks say of patients, and what they said of the same ones a moment ago.
 
 A comparison wants predictions and probabilities of the same patients; both come from one forward
 pass, through whatever pipeline or stack the network stands in.
@@ -7,9 +7,48 @@ pass, through whatever pipeline or stack the network stands in.
 import threading
 from contextlib import contextmanager
 
-__all__ = ["keeping_outputs", "kept_output"]
+import numpy as np
+
+from .training import as_tensors
+
+__all__ = ["apply_networks", "keeping_outputs", "kept_output"]
+
+INFERENCE_BATCH = 64
 
 _HERE = threading.local()
+
+
+def apply_networks(estimator, inputs, method="forward"):
+    """Outputs of every network of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : fitted image estimator
+    inputs : dict of str to ndarray or ImageRows
+        By name of the networks' arguments, see `ImageEstimator.inputs`.
+    method : str, default="forward"
+        Of the network.
+
+    Returns
+    -------
+    ndarray of shape (n_networks, n_patients, n_outputs)
+    """
+    from imaging.learning.engine import apply_network
+
+    tensors = as_tensors(inputs)
+    return np.stack(
+        [
+            apply_network(
+                network,
+                tensors,
+                method=method,
+                batch_size=INFERENCE_BATCH,
+                device=estimator.device,
+                n_threads=estimator.n_threads,
+            )
+            for network in estimator.networks_
+        ]
+    )
 
 
 @contextmanager

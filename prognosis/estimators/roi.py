@@ -3,80 +3,30 @@
 The published hybrid of White et al. 2024: the network learns from brain and symbols together.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-import joblib
+from imaging.parameters import parameters
 
-from imaging.grids import Grid
-from imaging.intensity import rescale_intensity
-from imaging.roi_mosaics import RoiMosaic
-from imaging.storage.bank import Recipe
-from imaging.volumes import read_stored, read_volume, to_grid
-
-from .base import ImageClassifier, ImageRegressor
-from .branches import CanvasBranch, open_grid
+from ..views.roi import RoiParameters, RoiSymbols
 from .documentation import documented
+from .outcomes import ImageClassifier, ImageRegressor
 
-__all__ = ["RoiSymbolClassifier", "RoiSymbolRegressor", "RoiSymbols"]
-
-
-@dataclass(eq=False, repr=False)
-class RoiSymbols(CanvasBranch):
-    """The branch that sees regions of an atlas, packed into one picture."""
-
-    atlas: object = "aal"
-    regions: list | int = 8
-
-    def _recipe(self):
-        mosaic = RoiMosaic(
-            self.atlas,
-            self.regions,
-            plane=self.plane,
-            slice_step=self.slice_step or 1,
-            size=self.mosaic_size,
-        )
-        layout = (mosaic.regions, mosaic.plane, mosaic.slice_step, mosaic.size)
-        others = (open_grid(self.grid), self.allow_empty)
-        identity = joblib.hash((mosaic.atlas.identity, layout, others))
-        return Recipe(_read_regions, (mosaic, *others), identity, mosaic)
-
-    def _brain_cells(self):
-        return self.mosaic_.cells(self.grid_)
-
-    def _augmentation(self):
-        if not self.augment or self.image is None:
-            return None
-        from imaging.learning.augmentation import TileAugmentation
-
-        if self.flip_left_right:
-            raise ValueError(
-                "flip_left_right cannot mirror packed regions, which lie on one side of the brain; "
-                "leave it off"
-            )
-        # Pieces are not parts of one cross-section: turning the canvas would move far ones most.
-        return TileAugmentation(rotation_deg=0, zoom=0, shift=0.01, fixed_rows=self.symbol_rows_)
+__all__ = ["RoiSymbolClassifier", "RoiSymbolRegressor"]
 
 
 @documented
-@dataclass(eq=False, repr=False)
-class RoiSymbolClassifier(ImageClassifier, RoiSymbols):
+@parameters
+class RoiSymbolClassifier(RoiParameters, ImageClassifier):
     """Classify patients by a CNN on regions of interest with symbols for tabular values.
 
     Parameters
     ----------
-    {image}
-    {tabular}
-    {atlas}
-    {canvas}
-    {branch}
-    {class_weight}
-    {training}
+    {parameters}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-    {canvas_fitted}
+    {classes}
+    {canvas}
     {fitted}
 
     References
@@ -96,31 +46,22 @@ class RoiSymbolClassifier(ImageClassifier, RoiSymbols):
     ['Temporal_Sup_L', 'Temporal_Mid_L', 'Frontal_Inf_Tri_L', 'severity', 'age']
     """
 
-    _parameter_constraints: ClassVar = {
-        **RoiSymbols._parameter_constraints,
-        **ImageClassifier._parameter_constraints,
-    }
+    view_class: ClassVar = RoiSymbols
 
 
 @documented
-@dataclass(eq=False, repr=False)
-class RoiSymbolRegressor(ImageRegressor, RoiSymbols):
+@parameters
+class RoiSymbolRegressor(RoiParameters, ImageRegressor):
     """Predict a number for patients by a CNN on regions of interest with symbols.
 
     Parameters
     ----------
-    {image}
-    {tabular}
-    {atlas}
-    {canvas}
-    {branch}
-    {training}
+    {parameters}
 
     Attributes
     ----------
-    target_mean_, target_scale_ : float
-        Mean and standard deviation of the outcome in training; networks predict the scaled one.
-    {canvas_fitted}
+    {scaling}
+    {canvas}
     {fitted}
 
     References
@@ -136,11 +77,4 @@ class RoiSymbolRegressor(ImageRegressor, RoiSymbols):
     (20,)
     """
 
-
-def _read_regions(source, mosaic, grid, allow_empty):
-    """The regions of one scan as a picture in [0, 1], with the grid it had."""
-    if grid is None:
-        volume = read_stored(source, allow_empty=allow_empty)
-    else:  # between voxels there are no whole numbers
-        volume = to_grid(read_volume(source, allow_empty=allow_empty), grid)
-    return rescale_intensity(mosaic.pack(volume)), Grid.of(volume)
+    view_class: ClassVar = RoiSymbols

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from imaging.parameters import fields_of
+
 __all__ = ["as_tensors", "train_one"]
 
 
@@ -63,6 +65,13 @@ def train_one(
     def part(rows):
         return Samples(as_tensors(chosen(rows)), targets[rows], shares[rows])
 
+    settings = {
+        name: getattr(estimator, name)
+        for name, field in fields_of(estimator).items()
+        if field.metadata.get("training")
+    }
+    if double:
+        settings["precision"] = "float32"
     in_training = chosen(train)
     return train_network(
         lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs, reference),
@@ -70,15 +79,7 @@ def train_one(
         validation=None if validation is None else part(validation),
         loss=loss,
         augment=estimator._augmentation(),
-        epochs=estimator.epochs,
-        batch_size=estimator.batch_size,
-        learning_rate=estimator.learning_rate,
-        weight_decay=estimator.weight_decay,
-        patience=estimator.patience,
-        device=estimator.device,
-        precision="float32" if double else estimator.precision,
-        n_threads=estimator.n_threads,
         seed=seed,
-        verbose=estimator.verbose,
         label=type(estimator).__name__,
+        **settings,
     )

@@ -1,4 +1,4 @@
-"""From whatever holds a fitted network to the network, and the patients it should explain.
+"""From whatever holds a fitted estimator to the estimator, and the patients it should explain.
 
 A pipeline's earlier steps are applied on the way; of a cross-validation, every fold's model
 explains the patients that it did not see.
@@ -6,16 +6,18 @@ explains the patients that it did not see.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..columns import check_cohort
 from ..errors import CohortError
-from ..estimators.base import ImageClassifier, ImageEstimator
+from ..views.protocol import View
 
-__all__ = ["Part", "find_parts", "target_index"]
+__all__ = ["Explainable", "Part", "find_parts", "target_index"]
 
 _MODELS = (
     "give a fitted image estimator (StitchedSliceClassifier, RoiSymbolClassifier, ...), a pipeline "
@@ -24,20 +26,51 @@ _MODELS = (
 )
 
 
+class Explainable(Protocol):
+    """What a fitted estimator must have so that its predictions can be explained.
+
+    A classifier has ``classes_`` besides, a regressor ``target_mean_`` and ``target_scale_``, and
+    what has tabular inputs an ``encoder_``: the `TabularEncoder` that they come from.
+
+    Attributes
+    ----------
+    networks_ : list of torch.nn.Module
+        Take "image" and perhaps "tabular"; with an `encoder` and a buffer `image_mean`.
+    view_ : View
+        What they see of the images.
+    image_columns_ : list of str
+        In the order of the channels.
+    image_shape_ : tuple
+        Channels and pixels of what the networks see.
+    device : str
+    n_threads : int
+    """
+
+    networks_: list
+    view_: View
+    image_columns_: list
+    image_shape_: tuple
+    device: str
+    n_threads: int
+
+    def inputs(self, X):
+        """Arrays as the networks get them, by name: "image" and perhaps "tabular"."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One fitted image estimator and the patients it explains.
 
     Attributes
     ----------
-    estimator : ImageEstimator
+    estimator : Explainable
     X : DataFrame
         As the estimator takes it: after the earlier steps of a pipeline.
     rows : ndarray of int
         Where these patients stand in the cohort.
     """
 
-    estimator: ImageEstimator
+    estimator: Explainable
     X: object
     rows: np.ndarray
 
@@ -92,9 +125,9 @@ def _open(model, X, rows):
             check_is_fitted(model)
             X = model[:-1].transform(X)
         return _open(model.steps[-1][1], X, rows)
-    if isinstance(model, ImageEstimator):
+    if hasattr(model, "inputs"):
         check_is_fitted(model, "networks_")
-        if model.image is None:
+        if not hasattr(model, "view_"):
             raise ValueError(
                 f"this {type(model).__name__} sees no image, so there is nothing to map; use "
                 "sklearn.inspection.permutation_importance for its tabular columns"
@@ -113,7 +146,7 @@ def target_index(estimator, target):
 
     Parameters
     ----------
-    estimator : ImageEstimator
+    estimator : Explainable
     target : class label or None
         None: of two classes the last, the positive one.
 
@@ -122,7 +155,7 @@ def target_index(estimator, target):
     ValueError
         If the class is unknown, must be named, or the estimator is a regressor.
     """
-    if not isinstance(estimator, ImageClassifier):
+    if not is_classifier(estimator):
         if target is not None:
             raise ValueError(f"target={target!r}: a regressor has no classes; leave target out")
         return None

@@ -13,8 +13,9 @@ from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
+from imaging.parameters import COUNT, StrOptions, parameter, parameters
+
 from ..columns import check_cohort, check_outcome_index
-from ..estimators.roi import RoiSymbols
 from ..grouping import find_groups, fit_held
 from ..splits import inner_folds
 from .attribution.explaining import explain
@@ -23,8 +24,6 @@ from .counterfactuals.counterfactual import counterfactuals
 from .counterfactuals.tables import region_importance
 
 __all__ = ["RegionSelector"]
-
-RANKINGS = ("counterfactual", "saliency")
 
 
 def _estimator_has(name):
@@ -35,6 +34,7 @@ def _estimator_has(name):
     return has
 
 
+@parameters
 class RegionSelector(MetaEstimatorMixin, BaseEstimator):
     """Keep the regions of interest that matter most, as chosen inside the training set.
 
@@ -44,25 +44,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : RoiSymbolClassifier or RoiSymbolRegressor
-        Its `regions` are the candidates.
-    k : int, default=4
-        Regions to keep.
-    by : {"counterfactual", "saliency"}, default="counterfactual"
-        "counterfactual" ranks by the mean absolute coefficient of `counterfactuals`, "saliency" by
-        the share of integrated gradients in the region (see `explain`). Where the network puts
-        everybody on one side there is no counterfactual; then, with a warning, saliency stands in.
-    cv : int, scikit-learn splitter or None, default=None
-        Folds of the training patients such that each is explained by a network that did not train
-        on him or her; costs so many trainings more. A number keeps rows of one patient together
-        where `fit` is given `groups` or the estimator declares its `patient`. None: one network
-        explains those it was trained on.
-    n_patients : int or None, default=60
-        Patients to explain, drawn at random; None explains all.
-    max_regions : int, default=2
-        Largest swap that is tried.
-    random_state : int, RandomState instance or None, default=None
-        Draws the patients to explain and shuffles nothing else; networks have the estimator's own.
+    {parameters}
 
     Attributes
     ----------
@@ -91,24 +73,48 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"groups": True}
 
-    def __init__(
-        self,
-        estimator,
-        k=4,
-        *,
-        by="counterfactual",
-        cv=None,
-        n_patients=60,
-        max_regions=2,
-        random_state=None,
-    ):
-        self.estimator = estimator
-        self.k = k
-        self.by = by
-        self.cv = cv
-        self.n_patients = n_patients
-        self.max_regions = max_regions
-        self.random_state = random_state
+    estimator: object = parameter(
+        first=True,
+        kind="RoiSymbolClassifier, RoiSymbolRegressor, or a fusion that holds RoiSymbols",
+        doc="Its `regions` are the candidates.",
+    )
+    k: int = parameter(4, COUNT, doc="Regions to keep.")
+    by: str = parameter(
+        "counterfactual",
+        StrOptions({"counterfactual", "saliency"}),
+        kind='{"counterfactual", "saliency"}',
+        doc="""
+        "counterfactual" ranks by the mean absolute coefficient of `counterfactuals`, "saliency" by
+        the share of integrated gradients in the region (see `explain`). Where the network puts
+        everybody on one side there is no counterfactual; then, with a warning, saliency stands in.
+        """,
+    )
+    cv: object = parameter(
+        None,
+        kind="int, scikit-learn splitter or None",
+        doc="""
+        Folds of the training patients such that each is explained by a network that did not train
+        on him or her; costs so many trainings more. A number keeps rows of one patient together
+        where `fit` is given `groups` or the estimator declares its `patient`. None: one network
+        explains those it was trained on.
+        """,
+    )
+    n_patients: int | None = parameter(
+        60,
+        COUNT,
+        None,
+        kind="int or None",
+        doc="Patients to explain, drawn at random; None explains all.",
+    )
+    max_regions: int = parameter(2, COUNT, doc="Largest swap that is tried.")
+    random_state: object = parameter(
+        None,
+        "random_state",
+        kind="int, RandomState instance or None",
+        doc="""
+        Draws the patients to explain and shuffles nothing else; networks have the estimator's own.
+        """,
+    )
 
     def fit(self, X, y, sample_weight=None, *, groups=None):
         """Rank the regions on these patients, keep the first `k`, and train with them.
@@ -137,7 +143,8 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             As the estimator; also if `y` has the index of other patients, or `cv` tears a group
             apart.
         """
-        self._check()
+        name = _regions_parameter(self.estimator)
+        self._validate_params()
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
@@ -152,8 +159,8 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             groups = None if groups is None else groups[kept]
         y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
         everyone = clone(self.estimator)
-        regions = list(everyone.mosaic_.regions)
-        if not 1 <= self.k <= len(regions):
+        regions = list(everyone.make_view().mosaic().regions)
+        if self.k > len(regions):
             raise ValueError(
                 f"k must be 1 to {len(regions)}, the regions of the estimator; got {self.k!r}"
             )
@@ -162,7 +169,7 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         ranking["kept"] = ranking["rank"] <= self.k
         self.ranking_ = ranking
         self.regions_ = ranking.index[: self.k].tolist()
-        chosen = clone(self.estimator).set_params(regions=self.regions_)
+        chosen = clone(self.estimator).set_params(**{name: self.regions_})
         self.estimator_ = fit_held(chosen, X, y, groups, sample_weight=sample_weight)
         return self
 
@@ -214,19 +221,6 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         tags.target_tags, tags.input_tags = inner.target_tags, inner.input_tags
         return tags
 
-    def _check(self):
-        if not isinstance(self.estimator, RoiSymbols) or (
-            getattr(self.estimator, "branch", "roi") != "roi"
-        ):
-            raise TypeError(
-                f"{type(self.estimator).__name__} has no regions to choose from; give a "
-                "RoiSymbolClassifier or RoiSymbolRegressor"
-            )
-        if self.by not in RANKINGS:
-            raise ValueError(f"by must be among {list(RANKINGS)}, got {self.by!r}")
-        if self.n_patients is not None and not self.n_patients >= 1:
-            raise ValueError(f"n_patients must be at least 1 or None, got {self.n_patients!r}")
-
     def _rank(self, estimator, X, y, sample_weight, groups):
         """Importance of every region, by networks that see all of them."""
         chosen = check_random_state(self.random_state).permutation(len(X))[: self.n_patients]
@@ -272,6 +266,18 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         return inner_folds(self.cv, X, y, groups, classifier=is_classifier(self.estimator))
 
 
+def _regions_parameter(estimator):
+    """The name of the parameter that says which regions an estimator, or its view, shows."""
+    if hasattr(estimator, "make_view"):
+        for name in ("regions", "view__regions"):
+            if name in estimator.get_params():
+                return name
+    raise TypeError(
+        f"{type(estimator).__name__} has no regions to choose from; give a RoiSymbolClassifier or "
+        "RoiSymbolRegressor, or a fusion that holds RoiSymbols"
+    )
+
+
 def _region_shares(model, X):
     """Absolute attribution of each region, by integrated gradients, as shares: patients x regions.
 
@@ -279,9 +285,7 @@ def _region_shares(model, X):
     """
     classes = getattr(model, "classes_", ())
     targets = [None] if len(classes) <= 2 else classes
-    sums = [
-        explain(model, X, target=target).region_sums(model.mosaic_.atlas).abs()
-        for target in targets
-    ]
-    strength = sum(sums)[list(model.mosaic_.regions)]
+    mosaic = model.view_.mosaic_
+    sums = [explain(model, X, target=target).region_sums(mosaic.atlas).abs() for target in targets]
+    strength = sum(sums)[list(mosaic.regions)]
     return strength.div(strength.sum(axis=1).clip(lower=1e-12), axis=0)

@@ -296,7 +296,7 @@ class _Alignment:
 
 def _flat_inputs(model, X):
     """What the network sees of every patient, one row each, without any outcome."""
-    inputs = model._inputs(X)
+    inputs = model.inputs(X)
     seen = inputs["image"] if "image" in inputs else inputs["tabular"]
     return seen.reshape(len(seen), -1)
 

@@ -19,10 +19,10 @@ from ..errors import CohortError
 __all__ = [
     "MosaicPlace",
     "PicturePlace",
+    "Place",
     "RegionWeights",
     "VolumePlace",
     "VoxelPlace",
-    "find_place",
 ]
 
 
@@ -45,8 +45,13 @@ class RegionWeights:
     volume_ml: np.ndarray
 
 
-class _Place:
-    """What all places share: regions, from `draw` (volume to numbers) and `put_back`."""
+class Place:
+    """Base of all places in the brain; `grid` is that of the scans.
+
+    A subclass says how a volume is drawn as the numbers that a network sees (`draw`), how an
+    attribution goes back to voxels with its sum kept (`put_back`) and how values do (`restore`),
+    which voxels are seen at all (`shown`), and what tells it from other places (`key`).
+    """
 
     is_picture = False
 
@@ -66,7 +71,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class MosaicPlace(_Place):
+class MosaicPlace(Place):
     """A `SliceMosaic` or `RoiMosaic` of volumes on one grid."""
 
     mosaic: object
@@ -97,7 +102,7 @@ class MosaicPlace(_Place):
 
 
 @dataclass(frozen=True)
-class VolumePlace(_Place):
+class VolumePlace(Place):
     """Volumes that shrank to coarse voxels."""
 
     spacing_mm: float
@@ -129,7 +134,7 @@ class VolumePlace(_Place):
 
 
 @dataclass(frozen=True)
-class VoxelPlace(_Place):
+class VoxelPlace(Place):
     """Voxels as they are, where the models of a cross-validation do not share one picture."""
 
     grid: Grid
@@ -168,14 +173,3 @@ class PicturePlace:
     @property
     def key(self):
         return repr(self.grid)
-
-
-def find_place(estimator):
-    """The place of what a fitted image estimator sees (without the rows that hold symbols)."""
-    grid = estimator.grid_
-    if grid.affine is None:
-        return PicturePlace(grid)
-    recipe = estimator.recipe_
-    if recipe.mosaic is None:
-        return VolumePlace(recipe.spacing_mm, grid)
-    return MosaicPlace(recipe.mosaic, grid)

@@ -134,8 +134,10 @@ def _outputs(one, settings):
 
 def _mean_image(one):
     """The mean training image of a model's networks, without symbols."""
-    mean = np.mean([net.image_mean.numpy() for net in one.part.estimator.networks_], axis=0)
-    return mean[:, : one.pictures.shape[2]]
+    estimator = one.part.estimator
+    return estimator.view_.brain(
+        np.mean([net.image_mean.numpy() for net in estimator.networks_], axis=0)
+    )
 
 
 def _in_voxels(place, pictures, way="put_back"):

@@ -41,7 +41,7 @@ def draw_map(
     from nilearn import plotting
 
     image, behind = _layers(explanation, patient, column, smoothing_mm, background)
-    limit = _limit(image)
+    limit = _limit(np.asanyarray(image.dataobj))
     figure = Figure(figsize=(11, 6.2), facecolor="white")
     figure.suptitle(_title(explanation, patient, column), fontsize=11)
     above = figure.add_axes((0.02, 0.45, 0.94, 0.47))
@@ -73,7 +73,7 @@ def view_map(explanation, patient=None, column=None, *, smoothing_mm=6.0, backgr
     from nilearn import plotting
 
     image, behind = _layers(explanation, patient, column, smoothing_mm, background)
-    limit = _limit(image)
+    limit = _limit(np.asanyarray(image.dataobj))
     return plotting.view_img(
         image,
         bg_img=behind,
@@ -102,8 +102,9 @@ def _layers(explanation, patient, column, smoothing_mm, background):
     return image, behind
 
 
-def _limit(image):
-    return float(max(np.abs(np.asanyarray(image.dataobj)).max(), 1e-12))
+def _limit(values):
+    """The end of a colour scale that is symmetric about zero."""
+    return float(max(np.abs(values).max(), 1e-12))
 
 
 def _cuts(explanation, patient, column, n_slices):
@@ -120,13 +121,13 @@ def _draw_picture(explanation, patient, column):
 
     values = explanation.picture(patient, column)
     number = 0 if column is None else explanation.columns.index(column)
-    limit = float(max(np.abs(values).max(), 1e-12))
+    limit = _limit(values)
     figure = Figure(figsize=(9, 4.6), facecolor="white")
     figure.suptitle(_title(explanation, patient, column), fontsize=11)
     left, right = figure.subplots(1, 2)
     left.imshow(explanation.background[number], cmap="gray")
     left.set_title("mean training picture", fontsize=9)
-    shown = right.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    shown = right.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit)
     figure.colorbar(shown, ax=right, fraction=0.046)
     for axes in (left, right):
         axes.set_axis_off()

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from imaging.atlases import load_atlas
 
-from ...views.places import find_place
+from ..checks import check_counts
 from ..models import find_parts, target_index
 from .combining import Explained, together
 from .tabular import tabular_table
@@ -106,8 +106,14 @@ def explain(
     --------
     >>> from prognosis import StitchedSliceClassifier, explain, make_stroke_cohort
     >>> X, y = make_stroke_cohort(16, spacing_mm=8, random_state=0)
-    >>> cnn = StitchedSliceClassifier("lesion", ["severity"], mosaic_size=64, allow_empty=True,
-    ...                               epochs=2, random_state=0).fit(X, y)
+    >>> cnn = StitchedSliceClassifier(
+    ...     "lesion",
+    ...     tabular=["severity"],
+    ...     mosaic_size=64,
+    ...     allow_empty=True,
+    ...     epochs=2,
+    ...     random_state=0,
+    ... ).fit(X, y)
     >>> found = explain(cnn, X)
     >>> found.to_nifti().shape == X["lesion"].iloc[0].shape
     True
@@ -134,10 +140,9 @@ def explain_part(part, target, settings, atlas):
 
     estimator, X = part.estimator, part.X
     index = target_index(estimator, target)
-    inputs = estimator._inputs(estimator._check_X(X))
-    place, features, names = find_place(estimator), None, None
+    inputs, features, names = estimator.inputs(X), None, None
     if settings.method == "occlusion":
-        features, names = occlusion_features(estimator, place, atlas)
+        features, names = occlusion_features(estimator.view_, estimator.image_shape_, atlas)
     found = attribute(estimator, inputs, index, settings, features)
     tabular = tabular_table(estimator, X.index, found.tabular, found.image)
     if settings.method == "gradcam":
@@ -145,9 +150,9 @@ def explain_part(part, target, settings, atlas):
     values = None
     if features is not None:
         values = _feature_sums(found.image, features, names, X.index)
-    rows = getattr(estimator, "symbol_rows_", 0)
-    pictures = found.image[:, :, : found.image.shape[2] - rows]
-    return Explained(part, index, place, inputs, features, found, pictures, tabular, values)
+    view = estimator.view_
+    pictures = view.brain(found.image)
+    return Explained(part, index, view.place(), inputs, features, found, pictures, tabular, values)
 
 
 def _feature_sums(image, features, names, index):
@@ -162,9 +167,9 @@ def _settings(method, baseline, n_steps, n_samples, noise, batch_size, random_st
     for name, value, allowed in (("method", method, METHODS), ("baseline", baseline, BASELINES)):
         if value not in allowed:
             raise ValueError(f"{name} must be among {list(allowed)}, got {value!r}")
-    for name, value in (("n_steps", n_steps), ("n_samples", n_samples), ("batch_size", batch_size)):
-        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
-            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    check_counts(
+        n_steps=n_steps, n_samples=n_samples, batch_size=1 if batch_size is None else batch_size
+    )
     if not noise > 0:
         raise ValueError(f"noise must be above 0, got {noise!r}")
     return Settings(

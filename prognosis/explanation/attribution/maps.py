@@ -43,6 +43,19 @@ class Explanation:
         For occlusion: what every region of the atlas adds, one row per patient.
     study : tuple
         The models with their inputs and the settings, which the checks need.
+
+    Examples
+    --------
+    >>> from prognosis import StitchedSliceClassifier, explain, make_stroke_cohort
+    >>> X, y = make_stroke_cohort(12, spacing_mm=8, random_state=0)
+    >>> cnn = StitchedSliceClassifier("t1w", mosaic_size=48, epochs=1, random_state=0).fit(X, y)
+    >>> found = explain(cnn, X[:3], "gradient")
+    >>> found
+    <Explanation of log odds of 1 by gradient: 3 SIMULATED patients, images t1w>
+    >>> found.picture(X.index[0]).shape
+    (48, 48)
+    >>> found.to_nifti(X.index[0]).shape == X["t1w"].iloc[0].shape
+    True
     """
 
     pictures: np.ndarray

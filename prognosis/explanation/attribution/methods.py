@@ -62,8 +62,8 @@ def attribute(estimator, inputs, index, settings, features=None, networks=None):
 
     Parameters
     ----------
-    estimator : ImageEstimator
-        Fitted; never changed.
+    estimator : Explainable
+        Never changed.
     inputs : dict of str to ndarray
         "image" and, if there are tabular columns, "tabular", as the networks see them.
     index : int or None
@@ -106,7 +106,7 @@ def baselines(estimator, network, kind):
     image = network.image_mean[None].float()
     if kind == "zero":
         image = torch.zeros_like(image)
-    if estimator.tabular is None:
+    if not hasattr(estimator, "encoder_"):
         return (image,)
     return image, torch.from_numpy(tabular_baseline(estimator.encoder_))
 
@@ -202,7 +202,7 @@ def _integrated_gradients(model, given, reference, settings, batch):
 def _tabular_features(estimator, features):
     """Groups of inputs that are replaced together: pixels, and the features of a column."""
     features = torch.from_numpy(features.copy())
-    if estimator.tabular is None:
+    if not hasattr(estimator, "encoder_"):
         return (features,)
     sources, _ = encoded_sources(estimator.encoder_)
     order = {name: number for number, name in enumerate(dict.fromkeys(sources))}

@@ -53,7 +53,7 @@ def tabular_table(estimator, index, encoded, pictures):
 
     Parameters
     ----------
-    estimator : ImageEstimator
+    estimator : Explainable
     index : Index
         Patients.
     encoded : ndarray of shape (n_patients, n_features) or None
@@ -70,9 +70,7 @@ def tabular_table(estimator, index, encoded, pictures):
     if encoded is not None:
         for number, name in enumerate(encoded_sources(estimator.encoder_)[0]):
             columns[name] = columns.get(name, 0) + encoded[:, number].astype(np.float64)
-    if getattr(estimator, "symbol_rows_", 0):
-        cells = estimator.cells_
-        for symbol in estimator.scaler_.symbols_:
-            inside = pictures[(..., *cells[symbol.name])].sum(axis=(1, 2, 3), dtype=np.float64)
-            columns[symbol.name] = columns.get(symbol.name, 0) + inside
+    for name, cell in estimator.view_.symbol_cells().items():
+        inside = pictures[(..., *cell)].sum(axis=(1, 2, 3), dtype=np.float64)
+        columns[name] = columns.get(name, 0) + inside
     return pd.DataFrame(columns, index=index)

@@ -7,14 +7,9 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import is_classifier
 
-from ...estimators.base import INFERENCE_BATCH
+from ...estimators.outputs import apply_networks
 
-__all__ = ["Sides", "answers", "prepared_inputs"]
-
-
-def prepared_inputs(estimator, X):
-    """Arrays as the networks get them, by name: "image" and perhaps "tabular"."""
-    return estimator._inputs(estimator._check_X(X))
+__all__ = ["Sides", "answers"]
 
 
 def answers(estimator, images, tabular=None):
@@ -33,26 +28,11 @@ def answers(estimator, images, tabular=None):
         Log probabilities of shape (n, n_classes) for a classifier, averaged over the networks as
         `predict_proba` does; predicted outcomes of shape (n, 1) for a regressor.
     """
-    import torch
-
-    from imaging.learning.engine import apply_network
-
-    inputs = {"image": torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))}
+    inputs = {"image": np.ascontiguousarray(images, dtype=np.float32)}
     if tabular is not None:
         rows = np.broadcast_to(tabular, (len(images), np.shape(tabular)[-1]))
-        inputs["tabular"] = torch.from_numpy(rows.copy())
-    outputs = np.stack(
-        [
-            apply_network(
-                network,
-                inputs,
-                batch_size=INFERENCE_BATCH,
-                device=estimator.device,
-                n_threads=estimator.n_threads,
-            )
-            for network in estimator.networks_
-        ]
-    ).astype(np.float64)
+        inputs["tabular"] = rows.copy()
+    outputs = apply_networks(estimator, inputs).astype(np.float64)
     if is_classifier(estimator):
         logs = outputs - logsumexp(outputs, axis=2, keepdims=True)
         return logsumexp(logs, axis=0) - np.log(len(logs))

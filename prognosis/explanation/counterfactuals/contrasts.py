@@ -6,7 +6,8 @@ Contrasts are real patients of a reference, usually the training set.
 import numpy as np
 
 from ...errors import CohortError
-from .answers import answers, prepared_inputs
+from ...grouping import declared_patient
+from .answers import answers
 
 __all__ = ["NoContrastError", "Patients", "choose_contrasts", "given_contrasts"]
 
@@ -115,18 +116,15 @@ class Patients:
     """
 
     def __init__(self, estimator, X):
-        inputs = prepared_inputs(estimator, X)
+        inputs, patient = estimator.inputs(X), declared_patient(estimator)
         self.ids = X.index.tolist()
-        self.people = self.ids if estimator.patient is None else X[estimator.patient].tolist()
+        self.people = self.ids if patient is None else X[patient].tolist()
         self.images = inputs["image"]
         self.inputs = inputs.get("tabular")
-        values = [np.zeros((len(X), 0))]
-        if self.inputs is not None:
-            values.append(self.inputs)
-        if getattr(estimator, "symbol_rows_", 0):
-            # Symbols lie from 0 to 1, encoded values have a standard deviation of 1.
-            values.append(3 * np.nan_to_num(estimator.scaler_.transform(X), nan=0.5))
-        self.tabular = np.concatenate(values, axis=1, dtype=np.float64)
+        encoded = np.zeros((len(X), 0)) if self.inputs is None else self.inputs
+        # Symbols lie from 0 to 1, encoded values have a standard deviation of 1.
+        drawn = 3 * np.nan_to_num(estimator.view_.symbol_values(X), nan=0.5)
+        self.tabular = np.concatenate([encoded, drawn], axis=1, dtype=np.float64)
         self.answers = answers(estimator, self.images, self.inputs)
 
     def flat(self, rows):

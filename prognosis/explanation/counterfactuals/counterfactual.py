@@ -5,111 +5,25 @@ far it can be trusted (its fidelity error).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ...columns import check_cohort
 from ...errors import CohortError
+from ..checks import check_counts
 from ..models import find_parts
 from .answers import Sides, answers
 from .contrasts import Patients, choose_contrasts, given_contrasts
 from .region_masks import region_masks
+from .results import Counterfactuals
 from .swaps import LocalRegression, all_swaps, minimal, swapped_images
 from .tables import fidelity_table, region_importance, swap_table
 
-__all__ = ["Counterfactuals", "counterfactuals"]
+__all__ = ["counterfactuals"]
 
 CHUNK_NUMBERS = 2**23  # pixels or voxels of altered images in memory at a time
-
-
-@dataclass(repr=False)
-class Counterfactuals:
-    """Explanations of several patients by swapped regions.
-
-    Attributes
-    ----------
-    swaps : DataFrame, one row per counterfactual
-        Minimal swaps that change the prediction: "patient", "contrast", "regions" (tuple of
-        names), "n_regions", "answer" (what the network says after the swap: the probability of
-        the class predicted before, or the predicted outcome), "regression" (what the local
-        regression says), "fidelity_error" (absolute difference of the two).
-    importance : DataFrame, one row per region, the most important first
-        Over patients: "importance" (mean absolute coefficient; log odds, or units of the outcome)
-        with 95 % bootstrap limits "low" and "high", "support" (mean coefficient: how much the
-        region holds up the predictions made, on balance), "share" of the importances' sum,
-        "in_counterfactuals" (fraction of patients with the region in a minimal swap).
-    fidelity : DataFrame, one row per patient and contrast
-        "patient", "contrast", "predicted", "contrast_predicted", "answer" before any swap,
-        "answer_all" with every region swapped, "n_1", "n_2", "n_3", ... (minimal counterfactuals
-        by size), "fidelity_error" (mean over these; NaN where there is none), "agreement"
-        (fraction of all swaps that regression and network put on the same side) and "r2".
-    coefficients : DataFrame of shape (n_patients x n_contrasts, n_regions)
-        Of the local regressions, in the order of `fidelity`, indexed by patient.
-    exhaustive : bool
-        Whether every swap up to the largest size was tried.
-    unit : str
-        Of the coefficients.
-    """
-
-    swaps: pd.DataFrame
-    importance: pd.DataFrame
-    fidelity: pd.DataFrame
-    coefficients: pd.DataFrame
-    exhaustive: bool
-    unit: str
-    _sizes: list = field(default_factory=list)
-
-    def __repr__(self):
-        patients = self.fidelity.groupby("patient", sort=False)
-        smallest = self.swaps.groupby("patient")["n_regions"].min()
-        by_size = ", ".join(
-            f"{int((smallest == size).sum())} by {size} region{'s' if size > 1 else ''}"
-            for size in self._sizes
-        )
-        error = "no counterfactual"
-        if len(self.swaps):
-            mean = self.swaps["fidelity_error"].mean()
-            error = f"fidelity error {mean:.3f} at {len(self.swaps)} counterfactuals"
-        lines = [
-            f"Counterfactual explanations of {len(patients)} patients, "
-            f"{len(self.importance)} regions swapped with a contrast patient's",
-            f"prediction changed in {len(smallest)}: {by_size}",
-            f"{error}; regression and network agree on {self.fidelity['agreement'].mean():.1%} of "
-            f"all swaps, median R² {self.fidelity['r2'].median():.2f}",
-            f"importance = mean |coefficient| ({self.unit}), 95 % bootstrap over patients:",
-            self.importance.head(12).round(3).to_string(),
-        ]
-        if len(self.importance) > 12:
-            lines.append(f"... and {len(self.importance) - 12} more in .importance")
-        return "\n".join(lines)
-
-    def plot(self, n_regions=12):
-        """Importance of the first regions with its limits.
-
-        Parameters
-        ----------
-        n_regions : int, default=12
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            Not registered with pyplot: save it, or let a notebook show it.
-        """
-        from matplotlib.figure import Figure
-
-        shown = self.importance.head(n_regions)[::-1]
-        figure = Figure(figsize=(7, 0.8 + 0.32 * len(shown)), layout="constrained")
-        axes = figure.subplots()
-        below, above = shown["importance"] - shown["low"], shown["high"] - shown["importance"]
-        axes.barh(shown.index, shown["importance"], xerr=[below, above], color="#4c9be8")
-        axes.plot(shown["support"], shown.index, "D", color="#b35806", label="support (mean)")
-        axes.axvline(0, color="0.4", linewidth=0.8)
-        axes.set_xlabel(f"what a region contributes to a prediction ({self.unit})")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right")
-        return figure
 
 
 def counterfactuals(
@@ -205,7 +119,7 @@ def counterfactuals(
     >>> found.coefficients.shape, sorted(found.importance.index)
     ((4, 3), ['Frontal_Inf_Tri_L', 'Temporal_Mid_L', 'Temporal_Sup_L'])
     """
-    _check_numbers(n_contrasts=n_contrasts, max_regions=max_regions, n_candidates=n_candidates)
+    check_counts(n_contrasts=n_contrasts, max_regions=max_regions, n_candidates=n_candidates)
     check_cohort(X)
     if isinstance(estimator, Mapping):
         raise TypeError("give one fitted estimator; a dict holds several: explain each fold's own")
@@ -313,9 +227,3 @@ def _selected(X, patients):
     if not patients:
         raise CohortError("patients is empty; name at least one row of X, or None for all")
     return X.loc[patients]
-
-
-def _check_numbers(**numbers):
-    for name, value in numbers.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

@@ -4,9 +4,6 @@ import numpy as np
 
 from imaging.atlases import load_atlas
 
-from ...estimators.roi import RoiSymbols
-from ...views.places import PicturePlace, find_place
-
 __all__ = ["region_masks"]
 
 
@@ -20,6 +17,7 @@ def region_masks(estimator, *, atlas=None, regions=None, symbols=False):
     Parameters
     ----------
     estimator : fitted image estimator
+        Whatever has a `view_` and an `image_shape_`.
     atlas : Atlas, or whatever `imaging.load_atlas` opens, default=None
         None: the estimator's own, else "aal".
     regions : list of str or dict of str to array, default=None
@@ -48,24 +46,18 @@ def region_masks(estimator, *, atlas=None, regions=None, symbols=False):
     >>> {name: mask.shape for name, mask in region_masks(cnn).items()}
     {'Temporal_Sup_L': (32, 32), 'Temporal_Mid_L': (32, 32)}
     """
-    shape = estimator.image_shape_[1:]
+    shape, view = estimator.image_shape_[1:], estimator.view_
     if isinstance(regions, dict):
         masks = {name: _checked(name, mask, shape) for name, mask in regions.items()}
-    elif atlas is None and _shows_regions(estimator):
-        masks = _from_cells(estimator._brain_cells(), regions, shape)
+    elif atlas is None and view.region_cells():
+        masks = _from_cells(view.region_cells(), regions, shape)
     else:
-        masks = _from_atlas(estimator, atlas, regions, shape)
+        masks = _from_atlas(view, "aal" if atlas is None else atlas, regions, shape)
     if symbols:
-        cells = estimator.cells_ if getattr(estimator, "symbol_rows_", 0) else {}
-        named = [name for name in cells if name in estimator.scaler_.scales_]
-        masks |= _from_cells(cells, named, shape)
+        masks |= _from_cells(view.symbol_cells(), None, shape)
     if not masks:
         raise ValueError("there is no region to swap; name regions that the network sees")
     return masks
-
-
-def _shows_regions(estimator):
-    return isinstance(estimator, RoiSymbols) and getattr(estimator, "branch_", "roi") == "roi"
 
 
 def _from_cells(cells, regions, shape):
@@ -79,14 +71,14 @@ def _from_cells(cells, regions, shape):
     return masks
 
 
-def _from_atlas(estimator, atlas, regions, shape):
-    place = find_place(estimator)
-    if isinstance(place, PicturePlace):
+def _from_atlas(view, atlas, regions, shape):
+    place = view.place()
+    if place.is_picture:
         raise ValueError(
             "2-D pictures lie in no space, so no atlas fits them; give regions as a dict of "
             f"masks of shape {shape}"
         )
-    atlas = load_atlas(getattr(estimator, "atlas", "aal") if atlas is None else atlas)
+    atlas = load_atlas(atlas)
     found = place.region_weights(atlas)
     columns = {name: number for number, name in enumerate(found.names)}
     if regions is not None:
@@ -97,13 +89,12 @@ def _from_atlas(estimator, atlas, regions, shape):
             raise ValueError(
                 f"the network does not see region {hidden[0]!r}; leave it out of regions"
             )
-    # Symbols lie below the brain, which has as many columns as the whole canvas.
-    rows = shape[0] - getattr(estimator, "symbol_rows_", 0)
     masks = {}
     for name in found.names if regions is None else regions:
         masks[name] = np.zeros(shape, np.float32)
         weights = found.weights[:, [columns[name]]].toarray()
-        masks[name][:rows] = weights.reshape(rows, *shape[1:])
+        brain = view.brain(masks[name])
+        brain[:] = weights.reshape(brain.shape)
     return masks
 
 

@@ -23,9 +23,12 @@ from prognosis import (
     FusionRegressor,
     RoiSymbolClassifier,
     RoiSymbolRegressor,
+    RoiSymbols,
     StitchedSliceClassifier,
+    StitchedSlices,
     VolumeClassifier,
     VolumeRegressor,
+    Volumes,
 )
 
 AFFINE = np.diag([8.0, 8.0, 8.0, 1])
@@ -45,14 +48,14 @@ CLASSIFIERS = {
     "regions with symbols": RoiSymbolClassifier(**COMMON, **ROI, symbols=["age", "sex"]),
     "stitched with symbols": StitchedSliceClassifier(**COMMON, **STITCHED, symbols=["age"]),
     "volume": VolumeClassifier(**COMMON, **VOLUME, tabular=["age"]),
-    "early fusion, stitched": FusionClassifier(**FUSED, **STITCHED),
-    "DAFT, regions": FusionClassifier(**FUSED, **ROI, branch="roi", fusion="daft"),
-    "DAFT, volume": FusionClassifier(**FUSED, **VOLUME, branch="volume", fusion="daft"),
+    "early fusion, stitched": FusionClassifier(**FUSED, view=StitchedSlices(**STITCHED)),
+    "DAFT, regions": FusionClassifier(**FUSED, view=RoiSymbols(**ROI), fusion="daft"),
+    "DAFT, volume": FusionClassifier(**FUSED, view=Volumes(**VOLUME), fusion="daft"),
 }
 REGRESSORS = {
     "regions with symbols": RoiSymbolRegressor(**COMMON, **ROI, symbols=["sex"]),
     "volume": VolumeRegressor(**COMMON, **VOLUME),
-    "early fusion, regions": FusionRegressor(**FUSED, **ROI, branch="roi"),
+    "early fusion, regions": FusionRegressor(**FUSED, view=RoiSymbols(**ROI)),
 }
 EVERY = [*CLASSIFIERS.values(), *REGRESSORS.values()]
 EVERY_NAME = [f"classifier: {name}" for name in CLASSIFIERS]
@@ -93,6 +96,12 @@ def quick(estimator, **changes):
     return clone(estimator).set_params(epochs=1, **changes)
 
 
+def of_view(estimator, **settings):
+    """Parameters of the view by the names that they have in the estimator."""
+    held = "view" in estimator.get_params(deep=False)
+    return {f"view__{name}" if held else name: value for name, value in settings.items()}
+
+
 @every_classifier
 def test_a_planted_spot_is_found(estimator, cohort):
     X, y = cohort
@@ -115,7 +124,8 @@ def test_life_of_an_estimator(estimator, cohort):
     X, y = cohort
     before = X.copy(deep=True)
     model = quick(estimator)
-    assert model.get_params() == {**estimator.get_params(), "epochs": 1}
+    changed = {**estimator.get_params(), "epochs": 1, "view": None}  # a view is cloned as well
+    assert {**model.get_params(), "view": None} == changed
     with pytest.raises(NotFittedError):
         outputs(model, X)
     first = outputs(model.fit(X, y), X)
@@ -156,7 +166,7 @@ def test_bad_input_is_refused_by_row_and_column(estimator, cohort):
         CohortError, match=r"row 'sub-07', column 't1w': found a grid .*x 10 voxels"
     ):
         quick(estimator).fit(X.assign(t1w=cells), y)
-    onto = quick(estimator, grid=X["t1w"].iloc[0]).fit(X.assign(t1w=cells), y)
+    onto = quick(estimator, **of_view(estimator, grid=X["t1w"].iloc[0])).fit(X.assign(t1w=cells), y)
     assert onto.grid_.shape == SHAPE
     with pytest.raises(CohortError, match="column 't1w' not found"):
         onto.predict(X[["age", "sex"]])
@@ -164,7 +174,8 @@ def test_bad_input_is_refused_by_row_and_column(estimator, cohort):
     with pytest.raises(CohortError, match=r"'sub-07', column 't1w': .*zero everywhere"):
         quick(estimator).fit(X.assign(t1w=[*cells[:7], empty, *cells[8:]]), y)
     masks = X.assign(t1w=[*X["t1w"][:39], empty])
-    assert np.isfinite(outputs(quick(estimator, allow_empty=True).fit(masks, y), masks)).all()
+    model = quick(estimator, **of_view(estimator, allow_empty=True)).fit(masks, y)
+    assert np.isfinite(outputs(model, masks)).all()
 
 
 @every_classifier
@@ -257,9 +268,15 @@ def test_what_does_not_go_together_is_refused(cohort):
         RoiSymbolClassifier(symbols=["age"]).fit(X, y)
     with pytest.raises(CohortError, match="nothing to fuse the image with"):
         FusionClassifier("t1w").fit(X, y)
-    with pytest.raises(ValueError, match=r'branch="volume" give these columns as tabular'):
-        FusionClassifier("t1w", ["age"], branch="volume", symbols=["sex"]).fit(X, y)
+    with pytest.raises(ValueError, match="symbols are drawn beside an image, and image is None"):
+        FusionClassifier(tabular=["age"], view=StitchedSlices(symbols=["sex"])).fit(X, y)
+    with pytest.raises(
+        ValueError, match="'view' parameter of FusionClassifier must be an instance"
+    ):
+        FusionClassifier("t1w", tabular=["age"], view="volume").fit(X, y)
+    with pytest.raises(ValueError, match="'spacing_mm' parameter of Volumes must be a float in"):
+        FusionClassifier("t1w", tabular=["age"], view=Volumes(spacing_mm=0)).fit(X, y)
     with pytest.raises(ValueError, match="image names no column"):
         VolumeClassifier([]).fit(X, y)
-    with pytest.raises(ValueError, match="cannot mirror packed regions"):
-        quick(CLASSIFIERS["regions"], flip_left_right=True).fit(X, y)
+    with pytest.raises(ValueError, match="packed regions cannot be mirrored"):
+        quick(CLASSIFIERS["regions"], mirror=True).fit(X, y)

@@ -1,0 +1,158 @@
+"""Image estimators by outcome: class probabilities, or a number.
+
+Both train the same networks and average what these say.
+"""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from imaging.learning.refitting import refitting
+from imaging.parameters import StrOptions, parameter, parameters
+
+from .base import ImageEstimator
+
+__all__ = ["ImageClassifier", "ImageRegressor"]
+
+
+@parameters
+class ImageClassifier(ClassifierMixin, ImageEstimator):
+    """Classification of patients: class probabilities are averaged over the networks."""
+
+    class_weight: object = parameter(
+        None,
+        dict,
+        StrOptions({"balanced"}),
+        None,
+        kind='dict, "balanced" or None',
+        doc="""
+        Weights of the classes in the loss. "balanced" helps the rarer class; probabilities are
+        then no longer those of the cohort.
+        """,
+    )
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Train on a cohort.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_patients, n_columns), or array-like when no column is declared
+            One row per patient, with the declared columns; others are ignored. Never changed.
+        y : array-like of shape (n_patients,)
+            Class labels, numbers or strings.
+        sample_weight : array-like of shape (n_patients,), default=None
+            Zero leaves a patient out.
+        groups : array-like of shape (n_patients,), default=None
+            The patient of each row, where a patient has several; takes the place of the column
+            `patient`. scikit-learn's metadata routing hands it on by default.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        CohortError
+            If a row or column of X cannot be used; the message names it and the remedy.
+        ValueError
+            If a parameter is out of range or y holds one class only.
+        """
+        with refitting(self):
+            return self._fit_classes(X, y, sample_weight, groups)
+
+    def _fit_classes(self, X, y, sample_weight, groups):
+        from imaging.learning.losses import cross_entropy
+
+        X, y = self._check_X_y(X, y, numeric=False)
+        check_classification_targets(y)
+        encoder = LabelEncoder().fit(y)
+        if len(encoder.classes_) < 2:
+            raise ValueError(
+                f"y holds only one class, {encoder.classes_[0]!r}; a classifier needs at least two "
+                "(use stratified folds)"
+            )
+        self.classes_ = encoder.classes_
+        codes = encoder.transform(y)
+        return self._fit(X, codes, sample_weight, groups, cross_entropy, len(self.classes_))
+
+    def predict_proba(self, X):
+        """Class probabilities, shape (n_patients, n_classes), in the order of `classes_`."""
+        from scipy.special import softmax
+
+        return softmax(self._apply(X).astype(np.float64), axis=2).mean(axis=0)
+
+    def predict(self, X):
+        """The most probable class of every patient, shape (n_patients,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def _patient_weights(self, X, y, sample_weight):
+        given = super()._patient_weights(X, y, sample_weight)
+        weights = self.class_weight
+        if weights is None:
+            return given
+        if isinstance(weights, dict):
+            index = {label: n for n, label in enumerate(self.classes_.tolist())}
+            unknown = [label for label in weights if label not in index]
+            if unknown:
+                raise ValueError(f"class_weight names {unknown}; the classes are {list(index)}")
+            weights = {index[label]: weight for label, weight in weights.items()}
+        return given * compute_sample_weight(weights, y)
+
+    def _stratified(self):
+        return True
+
+    def _linear_start(self, tabular, y, weights):
+        """Logistic regression on the tabular values: where the output layer starts from."""
+        import torch
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(max_iter=1000).fit(tabular, y, sample_weight=weights)
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(coefficients) == 1:
+            # One logit against zero, written as two outputs.
+            coefficients = np.vstack([-coefficients, coefficients]) / 2
+            intercepts = np.r_[-intercepts, intercepts] / 2
+        return torch.from_numpy(coefficients), torch.from_numpy(intercepts)
+
+
+@parameters
+class ImageRegressor(RegressorMixin, ImageEstimator):
+    """Regression of a numeric outcome: predictions are averaged over the networks."""
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Train on a cohort; parameters and errors as in the classifier, `y` numeric."""
+        with refitting(self):
+            return self._fit_numbers(X, y, sample_weight, groups)
+
+    def _fit_numbers(self, X, y, sample_weight, groups):
+        from imaging.learning.losses import squared_error
+
+        X, y = self._check_X_y(X, y, numeric=True)
+        y = np.asarray(y, dtype=np.float64)
+        if not np.isfinite(y).all():
+            raise ValueError("y holds infinite values; correct or drop these patients")
+        weights = self._patient_weights(X, y, sample_weight)
+        self.target_mean_ = float(np.average(y, weights=weights))
+        spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))
+        self.target_scale_ = float(spread) or 1.0
+        scaled = (y - self.target_mean_) / self.target_scale_
+        return self._fit(X, scaled, sample_weight, groups, squared_error, 1)
+
+    def predict(self, X):
+        """The predicted outcome of every patient, shape (n_patients,)."""
+        outputs = self._apply(X)[:, :, 0].astype(np.float64)
+        return outputs.mean(axis=0) * self.target_scale_ + self.target_mean_
+
+    def _stratified(self):
+        return False
+
+    def _linear_start(self, tabular, y, weights):
+        """Ridge regression on the tabular values: where the output layer starts from."""
+        import torch
+        from sklearn.linear_model import Ridge
+
+        model = Ridge().fit(tabular, y, sample_weight=weights)
+        return torch.from_numpy(model.coef_[None]), torch.tensor([model.intercept_])

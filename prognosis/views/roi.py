@@ -1,0 +1,116 @@
+"""Regions of an atlas, each in a cell of its own, packed into one picture per patient.
+
+The published hybrid of White et al. 2024 draws tabular values as symbols below them.
+"""
+
+import joblib
+
+from imaging.grids import Grid
+from imaging.intensity import rescale_intensity
+from imaging.parameters import parameter, parameters
+from imaging.roi_mosaics import RoiMosaic
+from imaging.storage.bank import Recipe
+from imaging.volumes import read_stored, read_volume, to_grid
+
+from .canvas import CanvasParameters, CanvasView
+from .scans import open_grid
+
+__all__ = ["RoiParameters", "RoiSymbols"]
+
+
+@parameters
+class RoiParameters(CanvasParameters):
+    """Which regions are packed."""
+
+    atlas: object = parameter(
+        "aal",
+        kind="str, path, nilearn Bunch or imaging.Atlas",
+        doc="See `imaging.load_atlas`; scans must be in its space.",
+    )
+    regions: list | int = parameter(
+        8,
+        kind="list of str or int",
+        doc="""
+        Regions to show, each in its own cell; a number takes the first so many of
+        `imaging.LANGUAGE_REGIONS`. Choosing regions by looking at the outcome belongs inside the
+        fold.
+        """,
+    )
+
+
+@parameters
+class RoiSymbols(RoiParameters, CanvasView):
+    """See regions of an atlas, packed into one picture, and symbols below them.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    grid_ : Grid
+        Of the training images.
+    mosaic_ : RoiMosaic
+        The layout of the brain's picture.
+    cells_ : dict of str to (slice, slice)
+        Where regions and symbols lie in the picture, for `imaging.show_canvas`.
+    scaler_ : SymbolScaler
+        Where there are symbols.
+    symbol_rows_ : int
+        Rows of pixels below the brain that hold symbols.
+
+    References
+    ----------
+    White et al. 2024, NeuroImage: Clinical 43:103638, arXiv 2310.19174.
+
+    Examples
+    --------
+    >>> from prognosis import RoiSymbols, make_stroke_cohort
+    >>> X, _ = make_stroke_cohort(3, spacing_mm=8, random_state=0)
+    >>> view = RoiSymbols(regions=2, mosaic_size=64, symbols=["age"])
+    >>> view.fit_prepare(X, ["t1w"]).array().shape, list(view.cells_)
+    ((3, 1, 88, 64), ['Temporal_Sup_L', 'Temporal_Mid_L', 'age'])
+    """
+
+    def mosaic(self):
+        """The layout that these parameters describe: `imaging.RoiMosaic`."""
+        return RoiMosaic(
+            self.atlas,
+            self.regions,
+            plane=self.plane,
+            slice_step=self.slice_step or 1,
+            size=self.mosaic_size,
+        )
+
+    def recipe(self):
+        """How one scan becomes a picture."""
+        mosaic = self.mosaic()
+        layout = (mosaic.regions, mosaic.plane, mosaic.slice_step, mosaic.size)
+        others = (open_grid(self.grid), self.allow_empty)
+        identity = joblib.hash((mosaic.atlas.identity, layout, others))
+        return Recipe(_read_regions, (mosaic, *others), identity)
+
+    def augmentation(self):
+        """The picture shifts and brightens a little; symbols stay."""
+        from imaging.learning.augmentation import TileAugmentation
+
+        if self.mirror:
+            raise ValueError(
+                "mirror=True: packed regions cannot be mirrored, since they lie on one side of the "
+                "brain; leave it off"
+            )
+        # Pieces are not parts of one cross-section: turning the canvas would move far ones most.
+        return TileAugmentation(rotation_deg=0, zoom=0, shift=0.01, fixed_rows=self.symbol_rows_)
+
+    def region_cells(self):
+        """Where each region lies in the picture, name to (slice, slice)."""
+        return self.mosaic_.cells(self.grid_)
+
+
+def _read_regions(source, mosaic, grid, allow_empty):
+    """The regions of one scan as a picture in [0, 1], with the grid it had."""
+    if grid is None:
+        volume = read_stored(source, allow_empty=allow_empty)
+    else:  # between voxels there are no whole numbers
+        volume = to_grid(read_volume(source, allow_empty=allow_empty), grid)
+    return rescale_intensity(mosaic.pack(volume)), Grid.of(volume)

@@ -1,0 +1,126 @@
+"""Cross-sections of a scan, stitched into one picture per patient; 2-D pictures as they are.
+
+Needs no lesion map: the network looks at the scan itself (Roohani et al. 2018, arXiv 1811.10520).
+"""
+
+from numbers import Integral
+
+import joblib
+
+from imaging.grids import Grid, open_image
+from imaging.intensity import rescale_intensity
+from imaging.mosaics import SliceMosaic
+from imaging.parameters import COUNT, parameter, parameters
+from imaging.resizing import resize_picture
+from imaging.storage.bank import Recipe
+from imaging.volumes import is_picture, is_raster, read_picture, read_volume, to_grid
+
+from .canvas import CanvasParameters, CanvasView
+from .scans import open_grid
+
+__all__ = ["StitchedParameters", "StitchedSlices"]
+
+
+@parameters
+class StitchedParameters(CanvasParameters):
+    """Which cross-sections are stitched."""
+
+    rows: int = parameter(
+        4,
+        COUNT,
+        doc="""
+        Tiles down, for each plane. Ignored for 2-D pictures, as are `columns`, `first_slice`,
+        `plane` and `slice_step`.
+        """,
+    )
+    columns: int = parameter(4, COUNT, doc="Tiles across, for each plane.")
+    first_slice: int | None = parameter(
+        None,
+        Integral,
+        None,
+        kind="int",
+        doc="""
+        In voxels of the canonical (RAS+) image; None spreads or centres the slices (see
+        `imaging.SliceMosaic`).
+        """,
+    )
+
+
+@parameters
+class StitchedSlices(StitchedParameters, CanvasView):
+    """See cross-sections, stitched into one picture.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    grid_ : Grid
+        Of the training images.
+    mosaic_ : SliceMosaic
+        The layout of the brain's picture.
+    cells_ : dict of str to (slice, slice)
+        Where the brain and the symbols lie in the picture, for `imaging.show_canvas`.
+    scaler_ : SymbolScaler
+        Where there are symbols.
+    symbol_rows_ : int
+        Rows of pixels below the brain that hold symbols.
+
+    References
+    ----------
+    Roohani et al. 2018, arXiv 1811.10520.
+
+    Examples
+    --------
+    >>> from prognosis import StitchedSlices, make_stroke_cohort
+    >>> X, _ = make_stroke_cohort(3, spacing_mm=8, random_state=0)
+    >>> view = StitchedSlices(mosaic_size=64, symbols=["age"])
+    >>> view.fit_prepare(X, ["t1w"]).array().shape, list(view.cells_)
+    ((3, 1, 88, 64), ['brain', 'age'])
+    """
+
+    def mosaic(self):
+        """The layout that these parameters describe: `imaging.SliceMosaic`."""
+        return SliceMosaic(
+            plane=self.plane,
+            rows=self.rows,
+            columns=self.columns,
+            first_slice=self.first_slice,
+            slice_step=self.slice_step,
+            size=self.mosaic_size,
+        )
+
+    def recipe(self):
+        """How one scan becomes a picture."""
+        arguments = (self.mosaic(), open_grid(self.grid), self.allow_empty)
+        return Recipe(_read_mosaic, arguments, joblib.hash(arguments))
+
+    def augmentation(self):
+        """Tiles turn, shift, grow and brighten a little; symbols stay."""
+        from imaging.learning.augmentation import TileAugmentation
+
+        volume = self.grid_.affine is not None
+        if self.mirror and volume and "sagittal" in self.mosaic_.plane:
+            raise ValueError(
+                "mirror=True: sagittal tiles cannot be mirrored, since their left and right are "
+                'front and back; use plane="axial" or "coronal"'
+            )
+        tiles = self.mosaic_.tiles if volume else (1, 1)
+        return TileAugmentation(tiles=tiles, mirror=self.mirror, fixed_rows=self.symbol_rows_)
+
+
+def _read_mosaic(source, mosaic, grid, allow_empty):
+    """One scan as a picture in [0, 1], with the grid it had."""
+    if not is_raster(source):
+        source = open_image(source)  # once, for all that follows
+    if is_picture(source):
+        picture = read_picture(source)
+        place = Grid(picture.shape)
+        if mosaic.size is not None:
+            picture = resize_picture(picture, mosaic.size)
+        return rescale_intensity(picture), place
+    volume = read_volume(source, allow_empty=allow_empty)
+    if grid is not None:
+        volume = to_grid(volume, grid)
+    return rescale_intensity(mosaic.stitch(volume)), Grid.of(volume)
