@@ -103,6 +103,11 @@ class LesionTask(_Classes):
         Probability above which a voxel is lesion.
     outputs, ct, lesion_weight, tversky, warm_start_steps
         As in every task of classes.
+
+    Examples
+    --------
+    >>> LesionTask().kept, LesionTask(TISSUE_CLASSES).kept  # the lesion alone
+    ((1,), (5,))
     """
 
     def __init__(
@@ -143,7 +148,19 @@ class LesionTask(_Classes):
 
 
 class TissueTask(_Classes):
-    """Tissues and lesion, as a map of the classes' numbers; parameters as `LesionTask`."""
+    """Tissues and lesion, as a map of the classes' numbers.
+
+    Parameters
+    ----------
+    outputs, ct, lesion_weight, tversky, warm_start_steps
+        As in every task of classes.
+
+    Examples
+    --------
+    >>> task = TissueTask(TISSUE_CLASSES)
+    >>> [TISSUE_CLASSES[k] for k in task.scored][0], task.outside[0]
+    ('grey matter', 1.0)
+    """
 
     def finished(self, prepared, values):
         best = np.full(prepared.upright.shape, -1.0, np.float32)

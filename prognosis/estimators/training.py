@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imaging.parameters import fields_of
+from imaging.parameters import marked
 
 __all__ = ["as_tensors", "train_one"]
 
@@ -65,11 +65,7 @@ def train_one(
     def part(rows):
         return Samples(as_tensors(chosen(rows)), targets[rows], shares[rows])
 
-    settings = {
-        name: getattr(estimator, name)
-        for name, field in fields_of(estimator).items()
-        if field.metadata.get("training")
-    }
+    settings = marked(estimator, "training")
     if double:
         settings["precision"] = "float32"
     in_training = chosen(train)
