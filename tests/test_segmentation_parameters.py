@@ -3,7 +3,9 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from sklearn.base import clone
 
+from imaging.parameters import POSITIVE, parameter, parameters
 from imaging.segmentation import LesionSegmenter, TissueSegmenter
 
 WRONG = {
@@ -101,3 +103,28 @@ def test_numbers_of_numpy_are_numbers(segmenter, tmp_path):
     one, other = (model.predict([scan])[0].dataobj for model in (plain, odd))
     np.testing.assert_array_equal(one, other)
     assert odd.identity() == plain.identity()
+
+
+@parameters
+class WithMargin(LesionSegmenter):
+    """A segmenter with one parameter more, declared in one place.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    margin_mm: float = parameter(2.0, POSITIVE, stored="later", doc="Kept around a lesion.")
+
+
+def test_a_parameter_is_declared_in_one_place(segmenter, tmp_path):
+    path = segmenter.save(tmp_path / "model.safetensors")
+    model = WithMargin.load(path, margin_mm=4)  # a card that does not know it
+    assert "margin_mm : float, default=2.0\n    Kept around" in WithMargin.__doc__
+    assert clone(model).margin_mm == 4 and "margin_mm=4" in repr(model)
+    with pytest.raises(ValueError, match="The 'margin_mm' parameter of WithMargin must be"):
+        model.set_params(margin_mm=-1).predict([])
+    model.set_params(margin_mm=4)
+    again = WithMargin.load(model.save(tmp_path / "margin.safetensors"))
+    assert again.margin_mm == 4 and again.identity() == model.identity()
+    assert again.set_params(margin_mm=3).identity() != model.identity()

@@ -1,5 +1,7 @@
 """Training of segmenters: samples by number, interruption, the best epoch, 2-D, real scans."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -110,7 +112,15 @@ def test_checkpoints_of_another_training_are_refused(source, tmp_path):
     for name, change in changed.items():
         with pytest.raises(CheckpointError, match=name):
             LesionSegmenter(**{**TINY, "source": source, "checkpoint": tmp_path, **change}).fit()
-    (tmp_path / "training.pt").write_bytes(b"nonsense")
+    path = tmp_path / "training.pt"
+    state = torch.load(path, weights_only=True)
+    older = {n: v for n, v in json.loads(state["settings"]).items() if n != "format"}
+    torch.save({**state, "settings": json.dumps(older)}, path)
+    with pytest.raises(CheckpointError, match="another version"):
+        LesionSegmenter(**TINY, source=source, checkpoint=tmp_path).fit()
+    taken = LesionSegmenter(**TINY, checkpoint=tmp_path).take_checkpoint()
+    assert len(taken.history_) == TINY["epochs"]
+    path.write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="delete it"):
         LesionSegmenter(**TINY, source=source, checkpoint=tmp_path).fit()
     with pytest.raises(CheckpointError, match="no training"):

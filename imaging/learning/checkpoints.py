@@ -17,6 +17,8 @@ from ..storage.files import replacing
 
 __all__ = ["Checkpoint", "CheckpointError", "read_checkpoint"]
 
+FORMAT = 2  # of what settings mean; files of format 1 do not say it
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint does not belong to this training, or cannot be read."""
@@ -101,7 +103,7 @@ class Checkpoint(Callback):
             self.draws.set_state(draws)
 
     def _plain_settings(self):
-        return json.loads(json.dumps(self.settings, default=repr))
+        return json.loads(json.dumps({**self.settings, "format": FORMAT}, default=repr))
 
 
 def read_checkpoint(path):
@@ -122,6 +124,11 @@ def read_checkpoint(path):
 
 
 def _check_settings(path, found, expected):
+    if found.get("format", 1) != FORMAT:
+        raise CheckpointError(
+            f"the checkpoint {str(path)!r} was made by another version of this package and cannot "
+            "be continued; give another folder (`take_checkpoint` still reads its best network)"
+        )
     for name in sorted({*found, *expected}):
         if found.get(name) != expected.get(name):
             raise CheckpointError(

@@ -9,45 +9,24 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..parameters import CHANCE, FROM_ZERO, NOT_NEGATIVE, POSITIVE, marked, parameter, parameters
+from ..parameters import marked, parameter, parameters
 from ..storage.models import ModelFileError
 from ..voxelwise.estimator import BaseVoxelwise
-from .tasks import LESION_CLASSES, TISSUE_CLASSES, LesionTask, TissueTask
+from .tasks import (
+    LESION_CLASSES,
+    TISSUE_CLASSES,
+    ClassParameters,
+    LesionParameters,
+    LesionTask,
+    TissueTask,
+)
 
 __all__ = ["LesionSegmenter", "TissueSegmenter"]
 
 
 @parameters
-class _Segmenter(BaseVoxelwise):
-    """What both share; parameters marked `task` are those of their tasks."""
-
-    ct: bool = parameter(
-        False,
-        "boolean",
-        stored="always",
-        task=True,
-        doc="Clip scans to 0-80 Hounsfield units, before anything else is done to them.",
-    )
-    lesion_weight: float = parameter(
-        2.0,
-        POSITIVE,
-        task=True,
-        doc="Of the lesion in the loss, over that of every other class.",
-    )
-    tversky: float = parameter(
-        0.0,
-        NOT_NEGATIVE,
-        task=True,
-        doc="""
-            Weight of a further Tversky loss of the lesion, which forgives invented voxels sooner
-            than missed ones. See `SegmentationLoss`.""",
-    )
-    warm_start_steps: int = parameter(
-        0,
-        FROM_ZERO,
-        task=True,
-        doc="First steps, in which the loss is the squared distance of the logits from +5 or -5.",
-    )
+class _Segmenter(ClassParameters, BaseVoxelwise):
+    """What both share."""
 
     @property
     def classes_(self):
@@ -120,7 +99,7 @@ class _Segmenter(BaseVoxelwise):
 
 
 @parameters
-class LesionSegmenter(_Segmenter):
+class LesionSegmenter(LesionParameters, _Segmenter):
     """Segment lesions on scans of any sequence.
 
     Parameters
@@ -172,13 +151,6 @@ class LesionSegmenter(_Segmenter):
         doc="""
             Without real scans, also learn the tissues around the lesion, which helps to find it;
             the masks show the lesion only.""",
-    )
-    threshold: float = parameter(
-        0.5,
-        CHANCE,
-        stored="later",
-        task=True,
-        doc="Probability above which a voxel is lesion.",
     )
 
     def _task(self, real):

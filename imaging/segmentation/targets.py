@@ -27,7 +27,7 @@ def upright_target(mask, prepared, count):
         If it lies on another grid in 2-D, does not meet the scan, or holds other numbers.
     """
     if prepared.upright.ndim == 2:
-        labels = prepare(mask, 1.0, 2, mask=True).upright
+        labels = prepare(mask, 1.0, 2, allow_empty=True).upright
         if labels.shape != prepared.upright.shape:
             raise ImageError(
                 f"the mask has {labels.shape} pixels and the scan {prepared.upright.shape}; give "

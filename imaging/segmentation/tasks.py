@@ -3,40 +3,79 @@
 import numpy as np
 
 from ..metrics import dice
+from ..parameters import CHANCE, FROM_ZERO, NOT_NEGATIVE, POSITIVE, parameter, parameters
 from ..physics.tissues import TISSUES
 from ..voxelwise.scaling import Standardised
 from ..voxelwise.task import Task
 from .targets import resized_labels, upright_target
 
-__all__ = ["LESION_CLASSES", "TISSUE_CLASSES", "LesionTask", "TissueTask"]
+__all__ = [
+    "LESION_CLASSES",
+    "TISSUE_CLASSES",
+    "ClassParameters",
+    "LesionParameters",
+    "LesionTask",
+    "TissueTask",
+]
 
 LESION_CLASSES = ("background", "lesion")
 TISSUE_CLASSES = TISSUES[:6]
 
 
-class _Classes(Task):
-    """Classes at every voxel, the background first and the lesion last.
+@parameters
+class ClassParameters:
+    """Parameters that segmenters hand on to their tasks, which have them too (`task`)."""
 
-    Parameters
-    ----------
-    outputs : tuple of str
-        The classes.
-    ct : bool, default=False
-        See `Standardised`.
-    lesion_weight : float, default=2
-    tversky : float, default=0
-    warm_start_steps : int, default=0
-        See `SegmentationLoss`.
-    """
+    ct: bool = parameter(
+        False,
+        "boolean",
+        stored="always",
+        task=True,
+        doc="Clip scans to 0-80 Hounsfield units, before anything else is done to them.",
+    )
+    lesion_weight: float = parameter(
+        2.0,
+        POSITIVE,
+        task=True,
+        doc="Of the lesion in the loss, over that of every other class.",
+    )
+    tversky: float = parameter(
+        0.0,
+        NOT_NEGATIVE,
+        task=True,
+        doc="""
+            Weight of a further Tversky loss of the lesion, which forgives invented voxels sooner
+            than missed ones. See `SegmentationLoss`.""",
+    )
+    warm_start_steps: int = parameter(
+        0,
+        FROM_ZERO,
+        task=True,
+        doc="First steps, in which the loss is the squared distance of the logits from +5 or -5.",
+    )
 
+
+@parameters
+class LesionParameters(ClassParameters):
+    """Those of lesions alone, too."""
+
+    threshold: float = parameter(
+        0.5,
+        CHANCE,
+        stored="later",
+        task=True,
+        doc="Probability above which a voxel is lesion.",
+    )
+
+
+@parameters
+class _Classes(ClassParameters, Task):
+    """Classes at every voxel, the background first and the lesion last."""
+
+    target_name = "mask"
     score_name = "Dice"
 
-    def __init__(self, outputs, *, ct=False, lesion_weight=2.0, tversky=0.0, warm_start_steps=0):
-        self.outputs = outputs
-        self.ct = ct
-        self.lesion_weight = lesion_weight
-        self.tversky = tversky
-        self.warm_start_steps = warm_start_steps
+    outputs: tuple = parameter(first=True, doc="The classes.")
 
     @property
     def lesion(self):
@@ -94,15 +133,13 @@ class _Classes(Task):
         return resized_labels(truth, prepared.array.shape, len(self.outputs))[None]
 
 
-class LesionTask(_Classes):
+@parameters
+class LesionTask(LesionParameters, _Classes):
     """The lesion, alone or among the tissues around it, as a mask.
 
     Parameters
     ----------
-    threshold : float, default=0.5
-        Probability above which a voxel is lesion.
-    outputs, ct, lesion_weight, tversky, warm_start_steps
-        As in every task of classes.
+    {parameters}
 
     Examples
     --------
@@ -110,24 +147,7 @@ class LesionTask(_Classes):
     ((1,), (5,))
     """
 
-    def __init__(
-        self,
-        outputs=LESION_CLASSES,
-        *,
-        threshold=0.5,
-        ct=False,
-        lesion_weight=2.0,
-        tversky=0.0,
-        warm_start_steps=0,
-    ):
-        super().__init__(
-            outputs,
-            ct=ct,
-            lesion_weight=lesion_weight,
-            tversky=tversky,
-            warm_start_steps=warm_start_steps,
-        )
-        self.threshold = threshold
+    outputs: tuple = parameter(LESION_CLASSES, first=True, doc="The classes.")
 
     @property
     def kept(self):
@@ -147,20 +167,22 @@ class LesionTask(_Classes):
         return dice(found, upright_target(given, prepared, 2))
 
 
+@parameters
 class TissueTask(_Classes):
     """Tissues and lesion, as a map of the classes' numbers.
 
     Parameters
     ----------
-    outputs, ct, lesion_weight, tversky, warm_start_steps
-        As in every task of classes.
+    {parameters}
 
     Examples
     --------
-    >>> task = TissueTask(TISSUE_CLASSES)
+    >>> task = TissueTask()
     >>> [TISSUE_CLASSES[k] for k in task.scored][0], task.outside[0]
     ('grey matter', 1.0)
     """
+
+    outputs: tuple = parameter(TISSUE_CLASSES, first=True, doc="The classes.")
 
     def finished(self, prepared, values):
         best = np.full(prepared.upright.shape, -1.0, np.float32)

@@ -140,7 +140,8 @@ class BaseVoxelwise(StoredModel, Settings):
         self._check_parameters()
         check_scans(X)
         if len(X) != len(y) or len(X) == 0:
-            raise ValueError(f"found {len(X)} scans and {len(y)} masks; give one mask per scan")
+            name = self.task_.target_name
+            raise ValueError(f"found {len(X)} scans and {len(y)} {name}s; give one {name} per scan")
         scores, scored = [], []
         for number, (scan, truth) in enumerate(zip(X, y, strict=True)):
             sequences, values, _ = self._one(number, scan)
@@ -171,11 +172,12 @@ class BaseVoxelwise(StoredModel, Settings):
         if X is None and y is None and groups is None:
             return None
         check_scans(X)
-        scans, masks = ("no" if given is None else len(given) for given in (X, y))
-        if scans != masks or not scans or X is None:
+        scans, targets = ("no" if given is None else len(given) for given in (X, y))
+        if scans != targets or not scans or X is None:
+            name = self.task_.target_name
             raise ValueError(
-                f"found {scans} scans and {masks} masks; give one mask for each scan, or neither "
-                "(and no groups) to train on synthetic scans"
+                f"found {scans} scans and {targets} {name}s; give one {name} for each scan, or "
+                "neither (and no groups) to train on synthetic scans"
             )
         from .fitting import RealData
         from .geometry import prepare

@@ -90,7 +90,7 @@ class Prepared:
         return nib.Nifti1Image(restored, self.original.affine)
 
 
-def prepare(scan, spacing_mm, spatial_dims=3, *, mask=False):
+def prepare(scan, spacing_mm, spatial_dims=3, *, allow_empty=False):
     """Bring a scan to the voxels of a network.
 
     Parameters
@@ -99,8 +99,8 @@ def prepare(scan, spacing_mm, spatial_dims=3, *, mask=False):
     spacing_mm : float
         An array or a picture file has no millimetres and keeps its pixels.
     spatial_dims : {2, 3}
-    mask : bool, default=False
-        Zero everywhere is allowed.
+    allow_empty : bool, default=False
+        Zero everywhere is allowed, as masks are.
 
     Returns
     -------
@@ -118,12 +118,12 @@ def prepare(scan, spacing_mm, spatial_dims=3, *, mask=False):
                 "path or nibabel.Nifti1Image(array, affine)"
             )
         original = open_image(scan)
-        image = read_volume(original, allow_empty=mask)
+        image = read_volume(original, allow_empty=allow_empty)
         upright = np.asanyarray(image.dataobj)
         edges = np.linalg.norm(image.affine[:3, :3], axis=0)
         return Prepared(_at_spacing(upright, edges, spacing_mm), upright, image, original)
     if isinstance(scan, np.ndarray):
-        upright = scan.astype(np.float32) if mask else as_picture(scan)
+        upright = scan.astype(np.float32) if allow_empty else as_picture(scan)
         if upright.ndim != 2:
             raise ImageError(f"found an array of shape {scan.shape}; a 2-D network needs 2-D")
         return Prepared(upright, upright)
@@ -139,7 +139,7 @@ def prepare(scan, spacing_mm, spatial_dims=3, *, mask=False):
     shape = (*original.shape, 1, 1)[:3]
     data = np.asanyarray(original.dataobj, dtype=np.float32).reshape(shape)
     image = nib.as_closest_canonical(nib.Nifti1Image(data, original.affine))
-    if mask:  # `read_picture` refuses what is zero everywhere
+    if allow_empty:  # `read_picture` refuses what is zero everywhere
         upright = np.squeeze(np.asanyarray(image.dataobj)).T[::-1]
     else:
         upright = read_picture(original)

@@ -19,6 +19,8 @@ class Task(BaseEstimator):
     ----------
     outputs : tuple of str
         What the network's outputs are called, in their order.
+    target_name : str
+        What the target of a real scan is called in messages.
     score_name : str
         What `score` gives, for the progress bar.
     higher_is_better : bool
@@ -51,6 +53,7 @@ class Task(BaseEstimator):
     """
 
     outputs = ()
+    target_name = "target"
     score_name = "score"
     higher_is_better = True
     scaling = Standardised()
