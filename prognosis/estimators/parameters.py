@@ -57,7 +57,7 @@ class ImageParameters:
         kind="{" + ", ".join(f'"{name}"' for name in ARCHITECTURES) + "} or callable",
         doc="""
         Trained from scratch. A callable gets the spatial shape and the number of channels and
-        returns an encoder: a torch module with `n_features`, pretrained for instance.
+        returns an encoder, pretrained for instance: see `imaging.nets.encoders`.
         """,
     )
     patient: str | None = parameter(
