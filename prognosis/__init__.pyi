@@ -6,6 +6,9 @@ from .features.region_load import RegionLoad
 from .columns import TabularEncoder, tabular_encoder
 from .errors import CohortError, DownloadError, ModelError, PrognosisError
 from .estimators.fusion import FusionClassifier, FusionRegressor
+from .estimators.ordinal.classifier import OrdinalClassifier
+from .estimators.ordinal.regressor import OrdinalFromRegressor
+from .estimators.ordinal.scale import predict_exceeding
 from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .estimators.volume import VolumeClassifier, VolumeRegressor
