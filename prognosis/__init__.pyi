@@ -16,7 +16,7 @@ from .views.roi import RoiSymbols
 from .views.stitched import StitchedSlices
 from .views.volume import Volumes
 from .evaluation.protocol.comparison import Comparison, compare
-from .studies.ladder import linear_ladder, logistic_ladder
+from .studies.ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .splits import PatientFolds
 from .explanation.counterfactuals.counterfactual import counterfactuals

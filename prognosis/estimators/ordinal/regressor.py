@@ -4,6 +4,7 @@ Predictions of patients whom the regressor has not seen tell how sure it may be,
 within the training patients.
 """
 
+import warnings
 from numbers import Integral
 from typing import ClassVar
 
@@ -171,11 +172,13 @@ class OrdinalFromRegressor(ExceedingMixin, ClassifierMixin, MetaEstimatorMixin, 
         if self.cv is None or isinstance(self.cv, Integral):
             inside = None if groups is None else groups[kept]
             inputs = _safe_indexing(X, kept), codes[kept], inside
-            for train, test in inner_folds(self.cv, *inputs, classifier=True):
-                yield kept[train], kept[test]
-            return
-        for train, test in inner_folds(self.cv, X, codes, groups, classifier=True):
-            yield np.intersect1d(train, kept), np.intersect1d(test, kept)
+            with warnings.catch_warnings():
+                # a rare class may be missing from a fold
+                warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+                folds = inner_folds(self.cv, *inputs, classifier=True)
+            return [(kept[train], kept[test]) for train, test in folds]
+        folds = inner_folds(self.cv, X, codes, groups, classifier=True)
+        return [(np.intersect1d(train, kept), np.intersect1d(test, kept)) for train, test in folds]
 
     def _fit_one(self, X, codes, weights, groups, rows):
         further = {} if weights is None else {"sample_weight": weights[rows]}
