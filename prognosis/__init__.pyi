@@ -6,6 +6,9 @@ from .features.region_load import RegionLoad
 from .columns import TabularEncoder, tabular_encoder
 from .errors import CohortError, DownloadError, ModelError, PrognosisError
 from .estimators.fusion import FusionClassifier, FusionRegressor
+from .estimators.ordinal.classifier import OrdinalClassifier
+from .estimators.ordinal.regressor import OrdinalFromRegressor
+from .estimators.ordinal.scale import predict_exceeding
 from .estimators.roi import RoiSymbolClassifier, RoiSymbolRegressor
 from .estimators.stitched import StitchedSliceClassifier, StitchedSliceRegressor
 from .estimators.volume import VolumeClassifier, VolumeRegressor
@@ -13,7 +16,7 @@ from .views.roi import RoiSymbols
 from .views.stitched import StitchedSlices
 from .views.volume import Volumes
 from .evaluation.protocol.comparison import Comparison, compare
-from .studies.ladder import linear_ladder, logistic_ladder
+from .studies.ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .splits import PatientFolds
 from .explanation.counterfactuals.counterfactual import counterfactuals

@@ -5,6 +5,7 @@ twice. `PatientFolds` draws those that a model makes inside its training patient
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar
@@ -84,7 +85,7 @@ def parse_cv(cv):
     return n_folds, n_repeats
 
 
-def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
+def make_splits(cv, X, y, *, classification, groups=None, random_state=None, needed=None):
     """Draw the folds.
 
     Numbers and strings become shuffled folds, stratified by class for classification; with
@@ -102,6 +103,9 @@ def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
         For example the subject of each scan.
     random_state : int, default=None
         For numbers and strings only: a splitter carries its own.
+    needed : Series of shape (n_patients,), default=None
+        Classes that must stand on both sides of every fold, where these are not all of `y`: of an
+        ordinal outcome, what exceeds the cut.
 
     Returns
     -------
@@ -125,7 +129,7 @@ def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
     """
     groups = check_groups(groups, X)
     if isinstance(cv, (int, str)):
-        pairs = _drawn(*parse_cv(cv), X, y, classification, groups, random_state)
+        pairs = _drawn(*parse_cv(cv), X, y, classification, groups, random_state, needed)
     elif hasattr(cv, "split"):
         pairs = list(cv.split(X, y, groups))
     else:
@@ -138,7 +142,7 @@ def make_splits(cv, X, y, *, classification, groups=None, random_state=None):
             ) from None
     splits = _numbered(pairs, groups)
     for split in splits:
-        _check_split(split, y, classification, groups)
+        _check_split(split, y if needed is None else needed, classification, groups)
     return splits
 
 
@@ -286,7 +290,7 @@ def inner_folds(cv, X, y, groups=None, *, classifier):
     return folds
 
 
-def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state):
+def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state, needed):
     units = len(X) if groups is None else len(np.unique(groups))
     if units < n_folds:
         raise CohortError(
@@ -294,7 +298,7 @@ def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state):
             f" found {units}; lower cv"
         )
     if classification:
-        counts = y.value_counts()
+        counts = (y if needed is None else needed).value_counts()
         if counts.min() < n_folds and groups is None:
             raise CohortError(
                 f"class {counts.idxmin()!r} has {counts.min()} patients, fewer than the {n_folds} "
@@ -309,7 +313,10 @@ def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state):
             pairs += _stratified_groups(n_folds, y, groups, int(seed))
         else:
             folds = splitter(n_folds, shuffle=True, random_state=int(seed))
-            pairs += folds.split(X, y, groups)
+            with warnings.catch_warnings():
+                if needed is not None:  # a rare class of the others may be missing from a fold
+                    warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+                pairs += folds.split(X, y, groups)
     return pairs
 
 

@@ -84,6 +84,20 @@ class TestDone:
         assert code == 0
         assert "mean absolute error" in out
 
+    def test_an_ordinal_outcome(self, run, study_folder, tmp_path):
+        table = pd.read_csv(study_folder / "participants.tsv", sep="\t")
+        table["mrs"] = table["mrs"].round().clip(0, 5).astype(int)
+        (tmp_path / "cohort").mkdir()
+        table.to_csv(tmp_path / "cohort" / "participants.tsv", sep="\t", index=False)
+        options = ["--target", "mrs", "--cut", "2", "--tabular", "age", "nihss", "--cv", "3"]
+        code, out, err = run(*options, cohort=tmp_path / "cohort")
+        assert code == 0, err
+        assert "mrs > 2" in out and "c-index" in out
+        assert "fitting 3 models: age, age + NIHSS, age + NIHSS, ordinal" in err
+        options[3], out = "9", tmp_path / "other"
+        found = run(*options, cohort=tmp_path / "cohort", out=out)
+        is_refused(found, 2, "all classes are at or below cut=9", out)
+
     def test_a_second_run_gives_the_same_numbers(self, run, tmp_path):
         run(*TABULAR, out=tmp_path / "one")
         run(*TABULAR, out=tmp_path / "two")
@@ -110,6 +124,8 @@ class TestWrongCommand:
             (["--target", "outcome"], "name columns with --tabular"),
             (["--target", "outcome", "--tabular", "bmi"], "--tabular bmi: the table has age"),
             ([*TABULAR, "--positive", "dead"], "--positive dead: the outcomes are"),
+            (["--cut", "two"], "'two' is not a number"),
+            ([*TABULAR, "--cut", "2"], "--cut 2: the outcome outcome is text"),
             ([*TABULAR, "--image", "flair"], "--image flair: the images are none"),
         ],
     )

@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from prognosis import CohortError, linear_ladder, logistic_ladder
+from prognosis import CohortError, linear_ladder, logistic_ladder, ordinal_ladder
 
 
 @pytest.fixture
@@ -38,6 +38,8 @@ def test_parameters():
     assert logistic_ladder([["a"]], C=0.1, random_state=3)["a"]["model"].C == 0.1
     assert logistic_ladder([["a"]], C=0.1, random_state=3)["a"]["model"].random_state == 3
     assert linear_ladder([["a"]], alpha=7)["a"]["model"].alpha == 7
+    assert ordinal_ladder([["a"]], alpha=7)["a, ordinal"]["model"].alpha == 7
+    assert list(ordinal_ladder([["a"], ["b"]], names=["x", "y"])) == ["x", "y"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,25 @@
 
 from torch.nn import functional
 
-__all__ = ["cross_entropy", "squared_error"]
+__all__ = ["cross_entropy", "cumulative_logit", "squared_error"]
 
 
 def cross_entropy(outputs, targets):
     """Cross-entropy of logits (batch, n_classes) against class indices, shape (batch,)."""
     return functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def cumulative_logit(outputs, targets):
+    """Negative log likelihood of an ordered outcome, shape (batch,).
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (batch, n_classes)
+        Logarithms of the class probabilities, from `imaging.nets.ordinal.CumulativeLogit`.
+    targets : Tensor of int of shape (batch,)
+        Place of the class, from 0 for the lowest.
+    """
+    return functional.nll_loss(outputs, targets, reduction="none")
 
 
 def squared_error(outputs, targets):

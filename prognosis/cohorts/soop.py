@@ -54,7 +54,8 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
         None: the environment variable PROGNOSIS_DATA, else ``../shared/datasets`` beside the
         checkout where that exists, else the user's cache folder.
     target : {"poor_outcome", "mrs", "nihss"}, default="poor_outcome"
-        "poor_outcome": 1 where the modified Rankin Scale is above 2; "mrs": that scale, 0 to 6;
+        "poor_outcome": 1 where the modified Rankin Scale is above 2; "mrs": that scale, 0 to 6,
+        an ordinal outcome: ``compare(models, X, y, cut=2)``;
         "nihss": severity at admission (then it is not among the predictors).
     download : bool, default=False
         Fetch the data from the public repository when they are not in `data_home`.

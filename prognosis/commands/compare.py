@@ -42,7 +42,7 @@ DESCRIPTION = (
     "Compare, on the same folds of the same patients: logistic regressions on lesion size "
     "and tabular columns, region loads with these, a CNN on stitched slices, and the CNN "
     "combined with the regression. Numeric outcomes with more than two values are "
-    "predicted by regression."
+    "predicted by regression, or with --cut as ordinal ones."
 )
 
 
@@ -64,6 +64,13 @@ def add(commands):
         "folder)",
     )
     add("--target", metavar="COLUMN", help="outcome; for soop poor_outcome (default), mrs, nihss")
+    add(
+        "--cut",
+        type=cut,
+        metavar="LEVEL",
+        help="the outcome is ordinal, and being above this level is to be predicted: for soop "
+        "--target mrs --cut 2",
+    )
     add("--positive", metavar="LABEL", help="of two classes, the one to predict")
     add(
         "--images",
@@ -126,6 +133,8 @@ def run(options):
 
 def _compare(options):
     """Load the cohort, assemble the models, compare them."""
+    from pandas.api.types import is_numeric_dtype
+
     from ..evaluation.protocol.comparison import compare
     from ..studies.published import build_study
 
@@ -143,6 +152,8 @@ def _compare(options):
                 raise UsageError(f"{option} {name}: the table has {', '.join(X.columns)}")
     if not tabular and lesion is None:
         raise UsageError("nothing to build a baseline from: name columns with --tabular")
+    if options.cut is not None and not is_numeric_dtype(y.dtype):
+        raise UsageError(f"--cut {options.cut}: the outcome {y.name} is text, which has no order")
     cnn = {"device": options.device, "epochs": options.epochs}
     cnn["mosaic_size"] = options.mosaic_size or defaults.get("mosaic_size")
     say(options, f"{len(X)} patients; measuring lesions" if lesion else f"{len(X)} patients")
@@ -154,6 +165,7 @@ def _compare(options):
         lesion=lesion,
         atlas=options.atlas or X.attrs.get("cohort", {}).get("atlas", "aal"),
         memory=options.memory,
+        ordinal=options.cut is not None,
         patient=options.patient,
         n_jobs=options.n_jobs,
         random_state=options.random_state,
@@ -169,6 +181,7 @@ def _compare(options):
             study.X,
             study.y,
             cv=options.cv,
+            cut=options.cut,
             baseline=study.baseline,
             groups=options.patient,
             positive_label=positive,
@@ -204,3 +217,18 @@ def folds(text):
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def cut(text):
+    """The type of LEVEL: a number, whole where it is.
+
+    Examples
+    --------
+    >>> cut("2"), cut("2.5")
+    (2, 2.5)
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    return int(number) if number.is_integer() else number

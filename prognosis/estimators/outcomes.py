@@ -4,15 +4,20 @@ Both train the same networks and average what these say.
 """
 
 import numpy as np
+import pandas as pd
+from scipy.special import logit
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from imaging.learning.refitting import refitting
 from imaging.parameters import StrOptions, parameter, parameters
 
 from .base import ImageEstimator
+from .ordinal.classifier import OrdinalClassifier
+from .ordinal.scale import above, ordered_classes
 
 __all__ = ["ImageClassifier", "ImageRegressor"]
 
@@ -33,6 +38,16 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         """,
     )
 
+    ordinal: bool = parameter(
+        False,
+        "boolean",
+        doc="""
+        The classes are ordered, as the modified Rankin Scale is: the network gives one score and
+        learns thresholds of it (proportional odds), and `predict_exceeding` is there. Classes are
+        numbers, or an ordered pandas categorical.
+        """,
+    )
+
     def fit(self, X, y, sample_weight=None, groups=None):
         """Train on a cohort.
 
@@ -41,7 +56,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         X : DataFrame of shape (n_patients, n_columns), or array-like when no column is declared
             One row per patient, with the declared columns; others are ignored. Never changed.
         y : array-like of shape (n_patients,)
-            Class labels, numbers or strings.
+            Class labels, numbers or strings; with `ordinal` numbers or an ordered categorical.
         sample_weight : array-like of shape (n_patients,), default=None
             Zero leaves a patient out.
         groups : array-like of shape (n_patients,), default=None
@@ -63,19 +78,25 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
             return self._fit_classes(X, y, sample_weight, groups)
 
     def _fit_classes(self, X, y, sample_weight, groups):
-        from imaging.learning.losses import cross_entropy
+        from imaging.learning.losses import cross_entropy, cumulative_logit
 
+        dtype = getattr(y, "dtype", None)
+        ordered = isinstance(dtype, pd.CategoricalDtype) and dtype.ordered
         X, y = self._check_X_y(X, y, numeric=False)
-        check_classification_targets(y)
-        encoder = LabelEncoder().fit(y)
-        if len(encoder.classes_) < 2:
+        if self.ordinal:
+            classes, codes = ordered_classes(y, dtype.categories if ordered else None)
+        else:
+            check_classification_targets(y)
+            encoder = LabelEncoder().fit(y)
+            classes, codes = encoder.classes_, encoder.transform(y)
+        if len(classes) < 2:
             raise ValueError(
-                f"y holds only one class, {encoder.classes_[0]!r}; a classifier needs at least two "
+                f"y holds only one class, {classes[0]!r}; a classifier needs at least two "
                 "(use stratified folds)"
             )
-        self.classes_ = encoder.classes_
-        codes = encoder.transform(y)
-        return self._fit(X, codes, sample_weight, groups, cross_entropy, len(self.classes_))
+        self.classes_ = classes
+        loss = cumulative_logit if self.ordinal else cross_entropy
+        return self._fit(X, codes, sample_weight, groups, loss, len(classes))
 
     def predict_proba(self, X):
         """Class probabilities, shape (n_patients, n_classes), in the order of `classes_`."""
@@ -87,6 +108,28 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         """The most probable class of every patient, shape (n_patients,)."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
+
+    @available_if(lambda estimator: estimator.ordinal)
+    def predict_exceeding(self, X, cut):
+        """Probability that the outcome lies above a cut; of `ordinal` classifiers only.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_patients, n_columns)
+        cut : object
+            Any number where the classes are numbers; else one of the classes.
+
+        Returns
+        -------
+        ndarray of shape (n_patients,)
+
+        Raises
+        ------
+        ValueError
+            If the cut is not on the scale, or does not leave a class on both of its sides.
+        """
+        probabilities = self.predict_proba(X)
+        return probabilities[:, above(self.classes_, cut)].sum(axis=1)
 
     def _patient_weights(self, X, y, sample_weight):
         given = super()._patient_weights(X, y, sample_weight)
@@ -105,10 +148,13 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         return True
 
     def _linear_start(self, tabular, y, weights):
-        """Logistic regression on the tabular values: where the output layer starts from."""
+        """Regression on the tabular values, logistic or ordinal: where the output starts from."""
         import torch
         from sklearn.linear_model import LogisticRegression
 
+        if self.ordinal:
+            model = OrdinalClassifier().fit(tabular, y, sample_weight=weights)
+            return torch.from_numpy(model.coef_[None]), torch.zeros(1, dtype=torch.float64)
         model = LogisticRegression(max_iter=1000).fit(tabular, y, sample_weight=weights)
         coefficients, intercepts = model.coef_, model.intercept_
         if len(coefficients) == 1:
@@ -116,6 +162,29 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
             coefficients = np.vstack([-coefficients, coefficients]) / 2
             intercepts = np.r_[-intercepts, intercepts] / 2
         return torch.from_numpy(coefficients), torch.from_numpy(intercepts)
+
+    def _new_network(self, inputs, y, weights, n_outputs, reference):
+        if not self.ordinal:
+            return super()._new_network(inputs, y, weights, n_outputs, reference)
+        import torch
+
+        from imaging.nets.ordinal import CumulativeLogit
+
+        network = super()._new_network(inputs, y, weights, 1, reference)
+        head = CumulativeLogit(self._threshold_start(inputs, y, weights, n_outputs))
+        network.output = torch.nn.Sequential(network.output, head.to(network.output.weight.dtype))
+        return network
+
+    def _threshold_start(self, inputs, y, weights, n_classes):
+        """Thresholds of the regression that the output starts from, else of the class shares."""
+        both = "image" in inputs and "tabular" in inputs
+        if both and self._linear_start(inputs["tabular"], y, weights) is not None:
+            model = OrdinalClassifier().fit(inputs["tabular"], y, sample_weight=weights)
+            if len(model.classes_) == n_classes:
+                return model.thresholds_
+        # A class may be missing where patients were set aside.
+        shares = np.bincount(y, weights, minlength=n_classes) / weights.sum() + 1e-3
+        return logit(np.cumsum(shares)[:-1] / shares.sum())
 
 
 @parameters

@@ -1,12 +1,12 @@
 """The ladder of simple models that an imaging model has to beat.
 
-Each rung adds tabular columns to a (logistic or ridge) regression; imputation, encoding and
-scaling are learnt inside the fold.
+Each rung adds tabular columns to a logistic, ordinal or ridge regression; imputation, encoding
+and scaling are learnt inside the fold.
 """
 
 from ..columns import TabularEncoder
 
-__all__ = ["linear_ladder", "logistic_ladder"]
+__all__ = ["linear_ladder", "logistic_ladder", "ordinal_ladder"]
 
 
 def logistic_ladder(rungs, *, names=None, C=1.0, random_state=None):
@@ -84,6 +84,48 @@ def linear_ladder(rungs, *, names=None, alpha=1.0, random_state=None):
     from sklearn.linear_model import Ridge
 
     return _ladder(rungs, names, lambda: Ridge(alpha=alpha, random_state=random_state))
+
+
+def ordinal_ladder(rungs, *, names=None, alpha=1.0):
+    """Proportional odds regressions on growing sets of tabular columns, for ordinal outcomes.
+
+    Parameters
+    ----------
+    rungs : sequence of sequences of str
+    names : sequence of str, default=None
+        One name per rung; by default its columns joined by " + ", and ", ordinal".
+    alpha : float, default=1.0
+        Strength of the ridge penalty on standardised columns, see `OrdinalClassifier`.
+
+    Returns
+    -------
+    dict of str to sklearn.pipeline.Pipeline
+
+    Raises
+    ------
+    ValueError
+        As `logistic_ladder`.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from prognosis import compare, logistic_ladder, ordinal_ladder
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame({"age": rng.normal(70, 10, 90), "nihss": rng.integers(0, 25, 90)})
+    >>> mrs = np.digitize(X["nihss"] + rng.normal(0, 5, 90), [2, 6, 10, 14, 18, 22])
+    >>> rungs = [["age"], ["age", "nihss"]]
+    >>> result = compare(
+    ...     logistic_ladder(rungs) | ordinal_ladder(rungs[1:]), X, mrs, cut=2, random_state=0
+    ... )
+    >>> result.kinds
+    {'age': 'binary', 'age + nihss': 'binary', 'age + nihss, ordinal': 'ordinal'}
+    """
+    from ..estimators.ordinal.classifier import OrdinalClassifier
+
+    if names is None:
+        rungs = list(rungs)
+        names = [f"{' + '.join(rung)}, ordinal" for rung in rungs]
+    return _ladder(rungs, names, lambda: OrdinalClassifier(alpha=alpha))
 
 
 def _ladder(rungs, names, make_model):

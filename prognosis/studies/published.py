@@ -12,7 +12,7 @@ from sklearn.base import clone
 from ..columns import TabularEncoder, check_cohort
 from ..errors import CohortError
 from ..splits import PatientFolds
-from .ladder import linear_ladder, logistic_ladder
+from .ladder import linear_ladder, logistic_ladder, ordinal_ladder
 
 __all__ = ["Study", "build_study", "is_classification"]
 
@@ -72,6 +72,7 @@ def build_study(
     lesion=None,
     atlas="aal",
     classification=None,
+    ordinal=False,
     patient=None,
     memory=None,
     n_jobs=None,
@@ -99,6 +100,9 @@ def build_study(
         See `RegionLoad`.
     classification : bool, default=None
         None: as `is_classification`.
+    ordinal : bool, default=False
+        The outcome is ordinal and `compare` will be given a `cut`: the models are those of
+        classification, and the top of the ladder comes once more as proportional odds.
     patient : str, default=None
         Column that names the patient, where a patient has several rows: all folds inside the
         models keep these together. Give `compare` the same, ``groups=patient``.
@@ -141,7 +145,7 @@ def build_study(
     declared = [name for name in (image, lesion, patient) if name is not None]
     check_cohort(X, [*tabular, *declared])
     if classification is None:
-        classification = is_classification(y)
+        classification = ordinal or is_classification(y)
     regions, ladder = [], tabular
     if lesion is not None:
         X, regions = _measure(X, lesion, atlas, memory, n_jobs)
@@ -155,6 +159,8 @@ def build_study(
     models = make_ladder(rungs, names=[_label(rung) for rung in rungs], random_state=random_state)
     baseline = list(models)[-1]
     top = models[baseline]
+    if ordinal:
+        models |= ordinal_ladder(rungs[-1:], names=[f"{baseline}, ordinal"])
     # "tabular" stands for the whole ladder, whose top rung has the full name
     everything = "tabular" if tabular else baseline
     if regions:

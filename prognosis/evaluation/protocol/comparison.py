@@ -14,6 +14,7 @@ from ...splits import make_splits
 from ..statistics.auc import delong_test
 from ..statistics.scores import (
     CLASSIFICATION_SCORES,
+    ORDINAL_SCORES,
     REGRESSION_SCORES,
     fold_scores,
     patient_scores,
@@ -30,6 +31,7 @@ from .inputs import (
     warn_of_torn_folds,
 )
 from .metadata import describe_run
+from .outcomes import cut_outcome
 from .running import cross_predict
 
 __all__ = ["Comparison", "compare"]
@@ -41,6 +43,7 @@ def compare(
     y,
     *,
     cv=5,
+    cut=None,
     baseline=None,
     groups=None,
     positive_label=None,
@@ -65,6 +68,12 @@ def compare(
     cv : int, str, splitter or iterable, default=5
         ``5`` folds; ``"5x2"``: five folds drawn twice; or any scikit-learn splitter. Folds are
         shuffled and, for classifiers, stratified.
+    cut : object, default=None
+        `y` is an ordinal outcome, numbers or an ordered categorical, of which being above this is
+        to be predicted: 2 for a modified Rankin Scale of 3 or more. Folds are stratified by all of
+        the scale. Models that have `predict_exceeding`, or decide by one that has, learn the
+        whole scale; other classifiers learn ``y > cut``. Scores are those of ``y > cut`` and, along
+        the scale, rank correlation and c-index.
     baseline : str, default=None
         Model that the others are tested against; the first one by default.
     groups : str or array-like of shape (n_patients,), default=None
@@ -132,27 +141,40 @@ def compare(
         raise ValueError(f'df must be "folds" or "effective", got {df!r}')
     if baseline not in models:
         raise ValueError(f"baseline={baseline!r} is none of the models: {', '.join(names)}")
-    classification = check_kind(models)
+    classification = check_kind(models, cut)
     X = check_cohort(X)
     y = check_outcome(X, y, classification)
-    classes = find_classes(y, positive_label) if classification else None
+    ordinal, exceeding, classes = None, None, None
+    if cut is not None:
+        ordinal, exceeding = cut_outcome(y, cut, positive_label)
+        classes = [0, 1]
+    elif classification:
+        classes = find_classes(y, positive_label)
     groups = find_model_groups(models, X, groups)
     if groups is not None:
         warn_of_torn_folds(models)
     if random_state is None:
         random_state = int(np.random.SeedSequence().generate_state(1)[0])
-    splits = make_splits(
-        cv, X, y, classification=classification, groups=groups, random_state=random_state
-    )
+    drawn = {"groups": groups, "random_state": random_state, "needed": exceeding}
+    splits = make_splits(cv, X, y, classification=classification, **drawn)
     predictions, timings = cross_predict(
-        models, X, y, splits, classes, n_jobs=n_jobs, verbose=verbose, resume=resume
+        models,
+        X,
+        y,
+        splits,
+        classes,
+        ordinal=ordinal,
+        n_jobs=n_jobs,
+        verbose=verbose,
+        resume=resume,
     )
+    about = describe_run(models, X, y, cv, splits, classes, groups, random_state, ordinal)
     return Comparison(
         predictions=predictions,
         folds=_fold_table(predictions, timings, splits, classes),
         classes=classes,
         baseline=baseline,
-        metadata=describe_run(models, X, y, cv, splits, classes, groups, random_state),
+        metadata=about,
         df=df,
     )
 
@@ -166,7 +188,10 @@ class Comparison:
     predictions : DataFrame
         One row per model, repeat and test patient: ``patient``, ``repeat``, ``fold``, ``model``,
         ``y``, ``prediction`` and, for classification, ``probability`` of the positive class
-        (``probability_<class>`` for more than two), or ``decision`` of a model without.
+        (``probability_<class>`` for more than two), or ``decision`` of a model without. With a cut
+        ``y`` is 1 above it, ``outcome`` the class on the scale, ``level`` its place from 0, and
+        ``expected`` what orders the patients: the mean level that an ordinal model predicts, the
+        probability of a binary one.
     folds : DataFrame
         One row per model, repeat and fold: scores, ``n_train``, ``n_test``, ``fit_seconds``,
         ``predict_seconds``.
@@ -184,7 +209,7 @@ class Comparison:
     df : str
         Degrees of freedom of the corrected resampled t-test, "folds" or "effective".
     metadata : dict
-        Date, versions, seed, folds, cohort, outcome, models.
+        Date, versions, seed, folds, cohort, outcome, models, cut.
 
     Notes
     -----
@@ -234,9 +259,21 @@ class Comparison:
         return list(self._patients)
 
     @property
+    def cut(self):
+        """Where an ordinal outcome is cut; None of any other outcome."""
+        return self.metadata.get("cut")
+
+    @property
+    def kinds(self):
+        """With a cut, "ordinal" or "binary" by name of the model; else empty."""
+        return self.metadata.get("kinds", {})
+
+    @property
     def scores(self):
         """Names of the scores."""
-        return CLASSIFICATION_SCORES if self.classes is not None else REGRESSION_SCORES
+        if self.classes is None:
+            return REGRESSION_SCORES
+        return CLASSIFICATION_SCORES + (ORDINAL_SCORES if self.cut is not None else ())
 
     @property
     def tested(self):

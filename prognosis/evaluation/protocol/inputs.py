@@ -38,7 +38,7 @@ def check_models(models):
     return dict(pairs)
 
 
-def check_kind(models):
+def check_kind(models, cut=None):
     """Whether all models are classifiers (True) or all are regressors; refuses anything else."""
     for name, model in models.items():
         if isinstance(model, type) or not hasattr(model, "fit") or not hasattr(model, "get_params"):
@@ -48,6 +48,11 @@ def check_kind(models):
     others = [name for name in models if name not in classifiers + regressors]
     if others:
         raise ValueError(f"model {others[0]!r} is neither a classifier nor a regressor")
+    if cut is not None and regressors:
+        raise ValueError(
+            f"{regressors[0]!r} is a regressor, which gives no probability of exceeding cut={cut!r}"
+            "; put it into OrdinalFromRegressor(...), or leave cut out"
+        )
     if classifiers and regressors:
         raise ValueError(
             f"{classifiers[0]!r} is a classifier and {regressors[0]!r} a regressor; compare models "

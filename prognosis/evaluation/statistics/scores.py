@@ -15,10 +15,12 @@ from .intervals import (
     correlation_interval,
     wilson_interval,
 )
+from .ordinal import c_index_interval, spearman_interval
 
 __all__ = [
     "CLASSIFICATION_SCORES",
     "LOWER_IS_BETTER",
+    "ORDINAL_SCORES",
     "REGRESSION_SCORES",
     "fold_scores",
     "patient_scores",
@@ -29,6 +31,7 @@ __all__ = [
 
 CLASSIFICATION_SCORES = ("accuracy", "balanced_accuracy", "auc", "brier")
 REGRESSION_SCORES = ("r2", "mae", "r")
+ORDINAL_SCORES = ("spearman", "c_index")  # of a scale, beside those of what exceeds a cut of it
 LOWER_IS_BETTER = frozenset({"brier", "mae"})
 
 
@@ -63,7 +66,7 @@ def fold_scores(predictions, classes):
         "balanced_accuracy": float(np.mean(recalls)),
         "auc": float(_auc(y, ranking(predictions, classes), classes)),
         "brier": float(_brier(y, _probabilities(predictions, classes), classes).mean()),
-    }
+    } | {name: found.estimate for name, found in _ordinal(predictions).items()}
 
 
 def patient_table(predictions, classes):
@@ -81,7 +84,7 @@ def patient_table(predictions, classes):
         ``y``; for regression ``prediction`` (mean); for classification ``correct`` (fraction of
         the repeats in which the patient was classified correctly) and the mean probabilities.
         Decision values have no common scale, so each becomes its rank within its fold (0 to 1)
-        before it is averaged.
+        before it is averaged. Of an ordinal outcome also ``level`` and the mean of ``expected``.
     """
     table = predictions.copy(deep=False)
     means = ["prediction"]
@@ -90,6 +93,7 @@ def patient_table(predictions, classes):
         decisions = [name for name in table.columns if name.startswith("decision")]
         table[decisions] = table.groupby(["repeat", "fold"])[decisions].rank(pct=True)
         means = ["correct", *value_columns("probability", classes), *decisions]
+    means += [name for name in ("level", "expected") if name in table.columns]
     by_patient = table.groupby("patient", sort=False)
     return by_patient[means].mean().assign(y=by_patient["y"].first())
 
@@ -99,7 +103,7 @@ def patient_scores(patients, classes, *, confidence=0.95, random_state=0):
 
     Accuracy: Wilson; balanced accuracy: Wilson limits of the recalls, combined; AUC of two classes:
     DeLong; r: Fisher's z; Brier, multiclass AUC, R² and MAE: bootstrap over patients, 2000 seeded
-    resamples.
+    resamples; rank correlation and c-index of an ordinal outcome: closed forms, see `ordinal`.
 
     Parameters
     ----------
@@ -130,6 +134,20 @@ def patient_scores(patients, classes, *, confidence=0.95, random_state=0):
         "balanced_accuracy": balanced_accuracy_interval(y, correct, **options),
         "auc": _auc_interval(y, ranking(patients, classes), classes, drawn),
         "brier": bootstrap_interval(_mean, losses, **drawn),
+        **_ordinal(patients, confidence),
+    }
+
+
+def _ordinal(table, confidence=0.95):
+    """Scores along an ordinal outcome; none where there is no such outcome."""
+    if "level" not in table.columns:
+        return {}
+    level, expected = table["level"].to_numpy(), table["expected"].to_numpy()
+    if np.isnan(expected).any():
+        return dict.fromkeys(ORDINAL_SCORES, Interval(np.nan, np.nan, np.nan))
+    return {
+        "spearman": spearman_interval(level, expected, confidence=confidence),
+        "c_index": c_index_interval(level, expected, confidence=confidence),
     }
 
 
