@@ -9,6 +9,7 @@ from .errors import (
 )
 from .intensity import rescale_intensity
 from .metrics import (
+    count_lesions,
     dice,
     hausdorff95_mm,
     lesion_count_difference,
@@ -37,6 +38,7 @@ from .volumes import (
     read_volume,
     restore_grid,
     to_grid,
+    to_spacing,
     voxel_volume_ml,
     write_image,
 )

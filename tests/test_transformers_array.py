@@ -19,6 +19,7 @@ from imaging.atlases import Atlas
 from prognosis import (
     CohortError,
     ImageEmbedding,
+    LesionCount,
     LesionSize,
     RegionLoad,
     RegionSelector,
@@ -37,6 +38,7 @@ ATLAS = Atlas(nib.Nifti1Image(LABELS, AFFINE), {1: "left", 2: "right"}, "halves"
 
 ON_THE_ATLAS = [
     LesionSize(),
+    LesionCount(),
     RegionLoad(atlas=ATLAS),
     RegionSelector(
         RoiSymbolClassifier(
@@ -53,7 +55,7 @@ ON_THE_ATLAS = [
         random_state=0,
     ),
 ]
-SELECTOR = ON_THE_ATLAS[2]
+SELECTOR = ON_THE_ATLAS[-1]
 ON_ARRAYS = [
     TabularEncoder(),
     SymbolScaler(),
@@ -61,8 +63,13 @@ ON_ARRAYS = [
     ImageEmbedding(StitchedSliceClassifier(epochs=2, random_state=0), cv=2, random_state=0),
     ImageEmbedding(StitchedSliceRegressor(epochs=2, random_state=0), cv=2, random_state=0),
 ]
-ON_IMAGES = [LesionSize(), RegionLoad(), RegionSelector(RoiSymbolClassifier("lesion"), k=1)]
-AT_LEAST = dict(zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 62, 48, 48, 46, 46, 62], strict=True))
+ON_IMAGES = [
+    LesionSize(),
+    LesionCount(),
+    RegionLoad(),
+    RegionSelector(RoiSymbolClassifier("lesion"), k=1),
+]
+AT_LEAST = dict(zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 62, 48, 48, 46, 46, 46, 62], strict=True))
 
 NO_IMAGES = "an image column cannot be made from an array of numbers; twin: "
 TWINS = {
