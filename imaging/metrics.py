@@ -265,11 +265,8 @@ def _cut(mask):
     """The part of a mask that holds something: the rest need not be looked through."""
     if not mask.any():
         return mask[tuple(slice(0, 1) for _ in mask.shape)]
-    along = [
-        mask.any(axis=tuple(k for k in range(mask.ndim) if k != axis)) for axis in range(mask.ndim)
-    ]
-    box = [np.flatnonzero(one) for one in along]
-    return mask[tuple(slice(places[0], places[-1] + 1) for places in box)]
+    box = [(int(places.min()), int(places.max()) + 1) for places in mask.nonzero()]
+    return mask[tuple(slice(*ends) for ends in box)]
 
 
 def _lesions(mask):

