@@ -204,9 +204,11 @@ def _shares(atlas, other, tract):
 def test_sides_are_where_names_say(name, count, data_home, monkeypatch):
     atlas = _load(name, data_home, monkeypatch)
     assert len(set(atlas.regions)) == count
-    for region in atlas.regions:
-        if region.endswith(("_L", "_R")) and "Ponto" not in region:
-            assert (_centre(atlas, region)[0] < 0) == region.endswith("_L"), region
+    pairs = [name[:-1] for name in atlas.regions if name.endswith("_L") and "Ponto" not in name]
+    assert len(pairs) > 10
+    for name in pairs:
+        left, right = (_centre(atlas, name + side)[0] for side in "LR")
+        assert left < right - 2, name
 
 
 @pytest.mark.data
