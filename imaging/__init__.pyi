@@ -1,4 +1,5 @@
 from .atlases import Atlas, atlas_names, load_atlas, region_load
+from .cubes import cube_image, cube_shares
 from .errors import (
     AtlasError,
     ImageError,

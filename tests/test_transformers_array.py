@@ -22,6 +22,7 @@ from prognosis import (
     CohortError,
     ImageEmbedding,
     LesionCount,
+    LesionKernel,
     LesionSize,
     RegionLoad,
     RegionSelector,
@@ -41,6 +42,7 @@ ATLAS = Atlas(nib.Nifti1Image(LABELS, AFFINE), {1: "left", 2: "right"}, "halves"
 ON_THE_ATLAS = [
     LesionSize(),
     LesionCount(),
+    LesionKernel(cube_mm=8),
     RegionLoad(atlas=ATLAS),
     RegionSelector(
         RoiSymbolClassifier(
@@ -70,11 +72,12 @@ ON_ARRAYS = [
 ON_IMAGES = [
     LesionSize(),
     LesionCount(),
+    LesionKernel(cube_mm=8),
     RegionLoad(),
     RegionSelector(RoiSymbolClassifier("lesion"), k=1),
 ]
 AT_LEAST = dict(
-    zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 46, 46, 62, 48, 48, 46, 46, 46, 62], strict=True)
+    zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 46, 46, 62, 48, 48, 46, 46, 46, 46, 62], strict=True)
 )
 
 NO_IMAGES = "an image column cannot be made from an array of numbers; twin: "

@@ -100,12 +100,15 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         CohortError
             If an image is missing or cannot be read: the message names its row.
         """
-        check_is_fitted(self, "columns_")
-        check_cohort(X, [self.image])
-        validate_data(self, X, reset=False, skip_check_array=True)
+        self._check_again(X)
         keys = self._keys()
         rows = [[measured[key] for key in keys] for measured in self._measured(X)]
         return self._beside(X, np.array(rows, dtype=float).reshape(len(X), len(self.columns_)))
+
+    def _check_again(self, X):
+        check_is_fitted(self, "columns_")
+        check_cohort(X, [self.image])
+        validate_data(self, X, reset=False, skip_check_array=True)
 
     def _measured(self, X):
         """What the function of `_measurement` returns for every image, in the order of the rows."""
