@@ -1,4 +1,5 @@
 from .atlases import Atlas, atlas_names, load_atlas, region_load
+from .cubes import cube_image, cube_shares
 from .errors import (
     AtlasError,
     ImageError,
@@ -9,6 +10,7 @@ from .errors import (
 )
 from .intensity import rescale_intensity
 from .metrics import (
+    count_lesions,
     dice,
     hausdorff95_mm,
     lesion_count_difference,
@@ -37,6 +39,7 @@ from .volumes import (
     read_volume,
     restore_grid,
     to_grid,
+    to_spacing,
     voxel_volume_ml,
     write_image,
 )

@@ -30,6 +30,7 @@ __all__ = [
     "read_volume",
     "restore_grid",
     "to_grid",
+    "to_spacing",
     "voxel_volume_ml",
     "write_image",
 ]
@@ -242,6 +243,39 @@ def to_grid(image, grid, *, interpolation="linear"):
         copy_header=False,
         force_resample=True,
     )
+
+
+def to_spacing(image, spacing_mm, *, interpolation="nearest"):
+    """Resample an image to cubic voxels, over the same field of view.
+
+    Parameters
+    ----------
+    image : nibabel spatial image, 3-D
+    spacing_mm : float
+        Edge of the new voxels.
+    interpolation : {"linear", "continuous", "nearest"}, default="nearest"
+        "nearest" for masks and labels.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        `image` itself when its voxels have that size already, to within a hundredth.
+
+    Examples
+    --------
+    >>> mask = nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), np.diag([2, 1, 1, 1]))
+    >>> to_spacing(mask, 1).shape, to_spacing(mask, 1).affine[:3, 3].tolist()
+    ((6, 4, 5), [-0.5, 0.0, 0.0])
+    """
+    edges = np.linalg.norm(image.affine[:3, :3], axis=0)
+    if np.allclose(edges, spacing_mm, rtol=0.01):
+        return image
+    counts = np.maximum(1, np.round(np.multiply(image.shape[:3], edges) / spacing_mm)).astype(int)
+    affine = image.affine @ np.diag([*(spacing_mm / edges), 1])
+    # The corner of the field of view stays where it is, so the first voxel's centre moves.
+    affine[:3, 3] += (affine[:3, :3] - image.affine[:3, :3]).sum(axis=1) / 2
+    grid = Grid(tuple(counts.tolist()), tuple(map(tuple, affine.tolist())))
+    return to_grid(image, grid, interpolation=interpolation)
 
 
 def restore_grid(image, original, *, interpolation="linear"):

@@ -1,6 +1,9 @@
 from .cohorts.folder import load_cohort
 from .cohorts.simulated import make_stroke_cohort
 from .cohorts.soop import load_soop
+from .features.blocks import BlockEncoder, BlockScaler
+from .features.lesion_count import LesionCount
+from .features.lesion_kernel import LesionKernel
 from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
 from .columns import TabularEncoder, tabular_encoder

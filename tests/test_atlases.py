@@ -11,6 +11,7 @@ from sklearn.utils import Bunch
 
 from imaging import AtlasError, load_atlas, region_load
 from imaging.atlases import atlas_names
+from imaging.atlases.white_matter import WHITE_MATTER
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def _two_regions(tmp_path, table, suffix=".txt"):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in atlas_names() if n not in ("harvard_oxford", "juelich")]
+    "name",
+    [n for n in atlas_names() if n not in ("harvard_oxford", "juelich", *WHITE_MATTER)],
 )
 def test_every_shipped_label_atlas_opens(name):
     atlas = load_atlas(name)

