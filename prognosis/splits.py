@@ -308,14 +308,14 @@ def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state, neede
     else:
         splitter = KFold if groups is None else GroupKFold
     pairs = []
-    for seed in np.random.SeedSequence(random_state).generate_state(n_repeats):
-        if classification and groups is not None:
-            pairs += _stratified_groups(n_folds, y, groups, int(seed))
-        else:
-            folds = splitter(n_folds, shuffle=True, random_state=int(seed))
-            with warnings.catch_warnings():
-                if needed is not None:  # a rare class of the others may be missing from a fold
-                    warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+    with warnings.catch_warnings():
+        if needed is not None:  # a rare class of the others may be missing from a fold
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for seed in np.random.SeedSequence(random_state).generate_state(n_repeats):
+            if classification and groups is not None:
+                pairs += _stratified_groups(n_folds, y, groups, int(seed))
+            else:
+                folds = splitter(n_folds, shuffle=True, random_state=int(seed))
                 pairs += folds.split(X, y, groups)
     return pairs
 

@@ -7,6 +7,8 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from prognosis import CohortError, linear_ladder, logistic_ladder, ordinal_ladder
+from prognosis.estimators.ordinal.scale import is_ordinal
+from prognosis.studies.published import build_study
 
 
 @pytest.fixture
@@ -40,6 +42,22 @@ def test_parameters():
     assert linear_ladder([["a"]], alpha=7)["a"]["model"].alpha == 7
     assert ordinal_ladder([["a"]], alpha=7)["a, ordinal"]["model"].alpha == 7
     assert list(ordinal_ladder([["a"], ["b"]], names=["x", "y"])) == ["x", "y"]
+
+
+def test_the_study_of_an_ordinal_outcome(X):
+    mrs = pd.Series(np.arange(60) % 7, X.index)
+    study = build_study(X, mrs, image="flair", tabular=["lesion_ml", "nihss"], ordinal=True)
+    kinds = {name: is_ordinal(model) for name, model in study.models.items()}
+    assert kinds == {
+        "size": False,
+        "size + NIHSS": False,
+        "size + NIHSS, ordinal": True,
+        "stitched FLAIR": False,
+        "stitched FLAIR + tabular": False,
+        "stitched FLAIR + tabular, ordinal": True,
+        "stitched FLAIR + tabular, stacked": False,
+    }
+    assert study.baseline == "size + NIHSS"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def build_study(
         None: as `is_classification`.
     ordinal : bool, default=False
         The outcome is ordinal and `compare` will be given a `cut`: the models are those of
-        classification, and the top of the ladder comes once more as proportional odds.
+        classification, and the top of the ladder and the network that sees all come once more
+        as proportional odds.
     patient : str, default=None
         Column that names the patient, where a patient has several rows: all folds inside the
         models keep these together. Give `compare` the same, ``groups=patient``.
@@ -171,6 +172,9 @@ def build_study(
         name = f"stitched {_label([image])}"
         models[name] = network
         models[f"{name} + {everything}"] = clone(network).set_params(tabular=ladder)
+        if ordinal:
+            whole = clone(network).set_params(tabular=ladder, ordinal=True)
+            models[f"{name} + {everything}, ordinal"] = whole
         stacked = _stacked(top, network, classification, patient, random_state)
         models[f"{name} + {everything}, stacked"] = stacked
     return Study(X, y, models, baseline)

@@ -243,21 +243,17 @@ def _scale(comparison):
     """Of an ordinal outcome, what was cut where, and which model knows the whole of it."""
     if comparison.cut is None:
         return []
-    known = {
-        kind: [_quoted(name) for name, found in comparison.kinds.items() if found == kind]
-        for kind in ("ordinal", "binary")
-    }
     event = event_text(comparison)
-    parts = []
-    if known["ordinal"]:
-        whole = "learns the whole scale" if len(known["ordinal"]) == 1 else "learn the whole scale"
-        parts.append(f"{_listing(known['ordinal'])} {whole}")
-    if known["binary"]:
-        alone = "learns" if len(known["binary"]) == 1 else "learn"
-        parts.append(f"{_listing(known['binary'])} {alone} {event} alone")
+    known = [_quoted(name) for name, kind in comparison.kinds.items() if kind == "ordinal"]
+    if not known:
+        learnt = f"no model learns the whole scale, all learn {event} alone"
+    else:
+        learnt = f"{_listing(known)} {'learns' if len(known) == 1 else 'learn'} the whole scale"
+        if len(known) < len(comparison.models):
+            learnt += f", the others {event} alone"
     return [
         f"The outcome is ordinal: accuracy, AUC and Brier score are of {event}, rank correlation "
-        f"and c-index of the whole scale; {', '.join(parts)}."
+        f"and c-index of the whole scale; {learnt}."
     ]
 
 
