@@ -157,7 +157,8 @@ def test_a_network_that_learnt_nothing_is_ranked_by_saliency_with_a_warning(coho
 
 def test_a_regressor_keeps_its_regions_too(cohort):
     X, y = cohort
-    parameters = {k: v for k, v in CNN.get_params().items() if k != "class_weight"}
+    known = RoiSymbolRegressor().get_params()
+    parameters = {name: value for name, value in CNN.get_params().items() if name in known}
     model = RegionSelector(RoiSymbolRegressor(**parameters), k=1, n_patients=16, random_state=0)
     assert is_regressor(model) and not hasattr(model, "predict_proba")
     outcome = 50 + 10.0 * y
