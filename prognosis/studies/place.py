@@ -191,7 +191,7 @@ def coef_table(model):
     >>> X, y = make_stroke_cohort(20, spacing_mm=8, random_state=0)
     >>> model = place_model("lesion", tabular=["severity"], atlas="aal").fit(X, y)
     >>> coef_table(model).query("block == 'tabular'").index.tolist()
-    ['lesion_ml', 'log_lesion_count', 'severity', ...]
+    ['lesion_ml', 'log_lesion_count', 'severity']
     """
     encode, learner = _encoder_and_learner(model)
     coefficients = np.asarray(learner.coef_, dtype=float)
