@@ -21,6 +21,7 @@ from .views.volume import Volumes
 from .evaluation.protocol.comparison import Comparison, compare
 from .studies.ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
+from .studies.place import coef_image, coef_table, place_model
 from .splits import PatientFolds
 from .explanation.counterfactuals.counterfactual import counterfactuals
 from .explanation.counterfactuals.results import Counterfactuals
