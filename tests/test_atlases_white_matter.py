@@ -199,16 +199,20 @@ def _shares(atlas, other, tract):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "name, count", [("natbrainlab", 32), ("jhu", 189), ("jhu-white-matter", 48)]
+    "name_of_atlas, count", [("natbrainlab", 32), ("jhu", 189), ("jhu-white-matter", 48)]
 )
-def test_sides_are_where_names_say(name, count, data_home, monkeypatch):
-    atlas = _load(name, data_home, monkeypatch)
+def test_sides_are_where_names_say(name_of_atlas, count, data_home, monkeypatch):
+    atlas = _load(name_of_atlas, data_home, monkeypatch)
     assert len(set(atlas.regions)) == count
     pairs = [name[:-1] for name in atlas.regions if name.endswith("_L") and "Ponto" not in name]
     assert len(pairs) > 10
-    for name in pairs:
-        left, right = (_centre(atlas, name + side)[0] for side in "LR")
-        assert left < right - 2, name
+    wrong = [
+        name
+        for name in pairs
+        if not _centre(atlas, name + "L")[0] < _centre(atlas, name + "R")[0] - 2
+    ]
+    # In the file of this atlas the mammillary bodies, beside the midline, have each other's names.
+    assert wrong == (["Mammillary_"] if name_of_atlas == "jhu" else [])
 
 
 @pytest.mark.data

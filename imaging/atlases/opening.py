@@ -45,7 +45,8 @@ def load_atlas(atlas):
         - One of white matter: "natbrainlab" (32 tracts, by tractography; Catani and Thiebaut de
           Schotten 2008, Cortex 44:1105), "jhu-white-matter" (48 tracts; Mori et al. 2008,
           NeuroImage 40:570), "jhu" and "jhu189" (189 grey and white regions and ventricles, in
-          two versions with borders of their own: median Dice .76; Faria et al. 2012, NeuroImage
+          two versions with borders of their own: median Dice .76; in "jhu" the mammillary
+          bodies have each other's names; Faria et al. 2012, NeuroImage
           61:613). They are looked for in ``atlases`` of the folder PROGNOSIS_DATA, where Debian's
           package ``mricron-data`` puts them, and in the user's cache, into which all but "jhu" are
           fetched from Debian's server (16 MB, checksum compared). Debian states them to be
