@@ -16,6 +16,7 @@ __all__ = ["cube_image", "cube_shares"]
 # of a 1 mm grid, and whole cubes of 4 mm fill it.
 _CORNER_MM = np.array([-92.5, -132.5, -74.5])
 _SIZE_MM = np.array([184.0, 228.0, 160.0])
+_AT_ONCE = 500_000  # points
 _FINEST_MM = 1.0  # voxels that are larger are divided before they are given to cubes
 
 
@@ -62,8 +63,10 @@ def cube_shares(mask, edge_mm=4.0):
         np.meshgrid(*((np.arange(n) + 0.5) / n - 0.5 for n in parts), indexing="ij"), axis=-1
     ).reshape(-1, 3)
     placed = np.zeros(int(np.prod(counts)))
-    for offset in offsets:
-        points = nib.affines.apply_affine(mask.affine, voxels + offset)
+    together = max(1, _AT_ONCE // len(voxels))
+    for start in range(0, len(offsets), together):
+        parts_of = (voxels[:, None] + offsets[start : start + together]).reshape(-1, 3)
+        points = nib.affines.apply_affine(mask.affine, parts_of)
         places = np.floor((points - _CORNER_MM) / edge_mm).astype(np.int64)
         inside = ((places >= 0) & (places < counts)).all(axis=1)
         numbers = np.ravel_multi_index(places[inside].T, counts)
