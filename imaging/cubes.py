@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
+from .grids import true_voxels
 from .volumes import read_mask, voxel_volume_ml
 
 __all__ = ["cube_image", "cube_shares"]
@@ -52,7 +53,7 @@ def cube_shares(mask, edge_mm=4.0):
     [0.5]
     """
     mask = read_mask(mask)
-    voxels = np.argwhere(np.asanyarray(mask.dataobj))
+    voxels = np.stack(true_voxels(np.asanyarray(mask.dataobj)), axis=-1)
     counts = _counts(edge_mm)
     if not len(voxels):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import ImageError
 
-__all__ = ["Grid", "first_line", "open_image", "same_grid"]
+__all__ = ["Grid", "first_line", "open_image", "same_grid", "true_voxels"]
 
 
 @dataclass(frozen=True)
@@ -135,3 +135,25 @@ def first_line(error):
     """What an error says, in one line."""
     text = str(error).strip().splitlines()
     return text[0] if text else type(error).__name__
+
+
+def true_voxels(mask):
+    """Where an array is true, as ``mask.nonzero()`` says it, several times faster.
+
+    The array is walked in the order of its memory, and so are the voxels.
+
+    Parameters
+    ----------
+    mask : ndarray, any dtype and number of dimensions
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_true,), one for each dimension
+
+    Examples
+    --------
+    >>> [places.tolist() for places in true_voxels(np.array([[0, 1], [0, 1]]))]
+    [[0, 1], [1, 1]]
+    """
+    order = "C" if mask.flags.c_contiguous else "F"
+    return np.unravel_index(np.flatnonzero(mask.ravel(order=order) != 0), mask.shape, order=order)

@@ -6,7 +6,7 @@ Every score is defined for empty masks, so that patients without a lesion count 
 import numpy as np
 
 from .errors import ImageError
-from .grids import same_grid
+from .grids import same_grid, true_voxels
 
 __all__ = [
     "count_lesions",
@@ -263,9 +263,10 @@ def _volume_difference(a, b, voxel_ml):
 
 def _cut(mask):
     """The part of a mask that holds something: the rest need not be looked through."""
-    if not mask.any():
+    places = true_voxels(mask)
+    if not len(places[0]):
         return mask[tuple(slice(0, 1) for _ in mask.shape)]
-    box = [(int(places.min()), int(places.max()) + 1) for places in mask.nonzero()]
+    box = [(int(along.min()), int(along.max()) + 1) for along in places]
     return mask[tuple(slice(*ends) for ends in box)]
 
 

@@ -100,6 +100,29 @@ class Atlas:
         AtlasError
             If no region lies within the grid.
         """
+        return self._on(grid)[0]
+
+    def sizes_on(self, grid):
+        """Voxels of the background and of every region on the grid of another image.
+
+        Parameters
+        ----------
+        grid : nibabel spatial image
+
+        Returns
+        -------
+        ndarray of shape (1 + n_regions,), int
+            In the order of the indices that `labels_on` returns. Read-only.
+
+        Raises
+        ------
+        AtlasError
+            As `labels_on`.
+        """
+        return self._on(grid)[1]
+
+    def _on(self, grid):
+        """Labels and sizes on a grid, made once."""
         key = (tuple(grid.shape[:3]), np.round(grid.affine, 4).tobytes())
         if key not in self._on_grids:
             elsewhere = (
@@ -118,10 +141,11 @@ class Atlas:
             indices = position[named].astype(np.uint16)
             if not indices.any():
                 raise AtlasError(elsewhere)
-            indices.flags.writeable = False
+            sizes = np.bincount(indices.ravel(order="K"), minlength=1 + len(self.names))
+            indices.flags.writeable = sizes.flags.writeable = False
             while len(self._on_grids) >= _GRIDS_KEPT:
                 self._on_grids.popitem(last=False)
-            self._on_grids[key] = indices
+            self._on_grids[key] = indices, sizes
         return self._on_grids[key]
 
     def region_mask(self, regions, grid=None):

@@ -5,6 +5,7 @@ The atlas is brought to the voxels of the mask, never the reverse.
 
 import numpy as np
 
+from ..grids import true_voxels
 from ..volumes import read_mask
 from .opening import load_atlas
 
@@ -45,9 +46,7 @@ def region_load(mask, atlas):
     """
     atlas = load_atlas(atlas)
     mask = read_mask(mask)
-    labels = atlas.labels_on(mask)
-    lesioned = np.asanyarray(mask.dataobj).astype(bool)
-    count = len(atlas.names) + 1
-    sizes = np.bincount(labels.ravel(), minlength=count)[1:]
-    hit = np.bincount(labels[lesioned], minlength=count)[1:]
-    return dict(zip(atlas.regions, (hit / np.maximum(sizes, 1)).tolist()))
+    labels, sizes = atlas.labels_on(mask), atlas.sizes_on(mask)
+    lesioned = true_voxels(np.asanyarray(mask.dataobj))
+    hit = np.bincount(labels[lesioned], minlength=len(sizes))
+    return dict(zip(atlas.regions, (hit / np.maximum(sizes, 1))[1:].tolist()))
