@@ -11,7 +11,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from imaging.atlases import Atlas
-from prognosis import BlockEncoder, TabularEncoder, coef_image, coef_table, place_model
+from prognosis import (
+    BlockEncoder,
+    TabularEncoder,
+    coef_image,
+    coef_table,
+    place_model,
+    predict_exceeding,
+)
 
 # Twelve bars of 2 x 6 x 6 voxels of 4 mm around the origin of the template.
 AFFINE = nib.affines.from_matvec(np.eye(3) * 4, [-46, -10, -10])
@@ -124,10 +131,11 @@ def test_life(cohort, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"outcome": "survival"}, "outcome must be one of binary, ordinal, continuous"),
+        ({"outcome": "survival"}, "outcome must be one of ordinal, binary, continuous"),
         ({"representation": "voxels"}, "representation must be one of tracts, kernel, auto"),
         ({"penalty": 0}, "penalty must be above 0"),
         ({"penalty": "large"}, "penalty must be above 0"),
+        ({"cut": 2, "outcome": "binary"}, "cut=2 is of an ordinal outcome"),
         ({"log": ["bmi"]}, "log names 'bmi', which is not in tabular"),
     ],
 )
@@ -147,3 +155,47 @@ def test_coefficients_of_something_else_are_refused(cohort):
     blind = make_pipeline(BlockEncoder(["age"]), LinearRegression()).fit(X, latent)
     with pytest.raises(ValueError, match="no block of places"):
         coef_image(blind)
+
+
+def test_ordinal_outcomes_teach_more_than_one_cut(cohort):
+    """Six steps of the scale, of which one cut is asked for."""
+    X, latent = cohort
+    steps = pd.Series(np.digitize(latent, np.quantile(latent, [0.2, 0.4, 0.6, 0.75, 0.9])), X.index)
+    model = small().fit(X, steps)
+    assert model.predict_proba(X).shape == (240, 6)
+    poor = predict_exceeding(model, X, 2)
+    np.testing.assert_allclose(poor, model.predict_proba(X)[:, 3:].sum(axis=1))
+    assert roc_auc_score(steps > 2, poor) > roc_auc_score(steps > 2, X["nihss"]) + 0.05
+    places = coef_table(model).query("block == 'place'")["coefficient"]
+    assert places.idxmax() == f"bar {PLANTED}"
+
+
+def test_two_steps_are_logistic_regression(cohort):
+    X, latent = cohort
+    y = (latent > latent.median()).astype(int)
+    ordinal, binary = small().fit(X, y), small(outcome="binary").fit(X, y)
+    np.testing.assert_allclose(ordinal.predict_proba(X), binary.predict_proba(X), atol=2e-3)
+
+
+def test_text_is_for_binary_outcomes(cohort):
+    X, latent = cohort
+    y = np.where(latent > latent.median(), "poor", "good")
+    assert small(outcome="binary").fit(X, y).classes_.tolist() == ["good", "poor"]
+    with pytest.raises(ValueError, match="y holds text"):
+        small().fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize("cut", [None, 2])
+def test_choosing_with_rare_steps_and_several_scans_of_a_patient(cohort, cut):
+    """One step of the scale occurs once, so that some training parts lack it."""
+    X, latent = cohort
+    steps = pd.Series(np.digitize(latent, np.quantile(latent, [0.2, 0.4, 0.6, 0.9])), X.index)
+    steps.iloc[0] = 6
+    X = X.assign(subject=np.repeat(np.arange(120), 2))
+    model = small(penalty="auto", cut=cut, patient="subject").fit(X, steps)
+    chosen = model["choose"]
+    assert np.isfinite(chosen.cv_results_["mean_test_score"]).all()
+    for train, test in chosen.cv.split(X, steps):
+        assert not set(X["subject"].iloc[train]) & set(X["subject"].iloc[test])
+    pickle.loads(pickle.dumps(model))

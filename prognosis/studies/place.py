@@ -12,10 +12,13 @@ from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ..estimators.ordinal.classifier import OrdinalClassifier
+from ..estimators.ordinal.scale import predict_exceeding
 from ..features.blocks import BlockEncoder
 from ..features.lesion_count import LesionCount
 from ..features.lesion_kernel import LesionKernel
 from ..features.region_load import RegionLoad
+from ..splits import PatientFolds
 
 __all__ = ["coef_image", "coef_table", "place_model"]
 
@@ -24,7 +27,7 @@ PENALTIES = (1.0, 10**0.5, 10.0, 10**1.5, 100.0)  # tried by penalty="auto"
 CHOOSING_FOLDS = 5
 SMALLEST_REGION_VOXELS = 51  # of an atlas: at 50 and below one voxel of a lesion decides
 REPRESENTATIONS = ("tracts", "kernel", "auto")
-OUTCOMES = ("binary", "ordinal", "continuous")
+OUTCOMES = ("ordinal", "binary", "continuous")
 
 
 def place_model(
@@ -33,10 +36,12 @@ def place_model(
     tabular=("nihss", "age"),
     log="auto",
     atlas="natbrainlab",
-    outcome="binary",
+    outcome="ordinal",
     representation="tracts",
     penalty=10.0,
+    cut=None,
     least_mm3=0.0,
+    patient=None,
     memory=None,
     n_jobs=None,
     random_state=0,
@@ -54,8 +59,11 @@ def place_model(
         Columns of `tabular` that go in as ``log(1 + value)``; "auto": "nihss", if it is there.
     atlas : str, path, nilearn Bunch or imaging.Atlas, default="natbrainlab"
         Whose regions make the block of places; see `imaging.load_atlas`.
-    outcome : {"binary", "ordinal", "continuous"}, default="binary"
-        Logistic regression, proportional odds, or ridge regression.
+    outcome : {"ordinal", "binary", "continuous"}, default="ordinal"
+        Proportional odds, for outcomes in steps such as the modified Rankin Scale (with two steps
+        this is logistic regression); logistic regression, for two classes, also named by text; or
+        ridge regression. Give the whole scale where you have it, even if one cut is what counts:
+        `predict_exceeding` says the probability of lying above it, and every step teaches.
     representation : {"tracts", "kernel", "auto"}, default="tracts"
         How place is said: as a block of region loads (`RegionLoad`, `BlockScaler`), good for acute
         lesions; as the kernel of whole masks (`LesionKernel`), good for large chronic ones; or
@@ -63,8 +71,14 @@ def place_model(
     penalty : float or "auto", default=10.0
         Ridge penalty of the block of places, where the other columns have 1. "auto" chooses from
         10^0, 10^.5, ..., 10^2 by inner five folds, on the log loss or the squared error.
+    cut : float, default=None
+        Of an ordinal outcome, where something is chosen: by the log loss of lying above this cut.
+        None: of all steps.
     least_mm3 : float, default=0.0
         Smaller lesions are not counted, see `LesionCount`.
+    patient : str, default=None
+        Column that names the patient, where patients have several rows: inner folds keep these
+        together.
     memory : str, path, joblib.Memory or None, default=None
         Where what was measured of the masks is kept. The folder holds pickles, and opening one runs
         whatever code it holds: name only folders that nobody else can write to.
@@ -83,7 +97,8 @@ def place_model(
     Raises
     ------
     ValueError
-        If a choice is unknown, or `log` names what is not in `tabular`.
+        If a choice is unknown, `log` names what is not in `tabular`, or `cut` is given for an
+        outcome that is not ordinal.
 
     Notes
     -----
@@ -98,6 +113,8 @@ def place_model(
     >>> model = place_model("lesion", tabular=["severity"], atlas="aal").fit(X, y)
     >>> list(model.named_steps)
     ['size', 'place', 'encode', 'model']
+    >>> model.predict_proba(X).shape
+    (20, 2)
     >>> coef_table(model).loc["severity", "block"]
     'tabular'
     """
@@ -109,6 +126,10 @@ def place_model(
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     if penalty != "auto" and (isinstance(penalty, str) or not penalty > 0):
         raise ValueError(f'penalty must be above 0, or "auto", got {penalty!r}')
+    if cut is not None and outcome != "ordinal":
+        raise ValueError(
+            f'cut={cut!r} is of an ordinal outcome; leave it out, or outcome="ordinal"'
+        )
     tabular = [tabular] if isinstance(tabular, str) else list(tabular)
     log = [name for name in tabular if name == "nihss"] if log == "auto" else list(log)
     strays = [name for name in log if name not in tabular]
@@ -152,12 +173,11 @@ def place_model(
         {"encode__blocks": [{name: pattern}], "encode__penalties": [{name: p} for p in penalties]}
         for name, pattern in blocks.items()
     ]
-    folds = KFold if outcome == "continuous" else StratifiedKFold
     choose = GridSearchCV(
         Pipeline(last),
         grid,
-        scoring="neg_mean_squared_error" if outcome == "continuous" else "neg_log_loss",
-        cv=folds(CHOOSING_FOLDS, shuffle=True, random_state=random_state),
+        scoring=_scoring(outcome, cut),
+        cv=_choosing_folds(outcome, patient, random_state),
     )
     return Pipeline([*steps, ("choose", choose)])
 
@@ -266,18 +286,47 @@ def coef_image(model):
 
 def _learner(outcome):
     """A linear model with a ridge penalty of one, as `BlockEncoder` expects."""
+    if outcome == "ordinal":
+        return OrdinalClassifier(alpha=1.0)
     if outcome == "binary":
         return LogisticRegression(C=1.0, max_iter=1000)
+    return Ridge(alpha=1.0)
+
+
+def _choosing_folds(outcome, patient, random_state):
+    drawn = {"shuffle": True, "random_state": random_state}
+    if patient is not None:
+        return PatientFolds(CHOOSING_FOLDS, patient=patient, **drawn)
+    return (KFold if outcome == "continuous" else StratifiedKFold)(CHOOSING_FOLDS, **drawn)
+
+
+def _scoring(outcome, cut):
     if outcome == "continuous":
-        return Ridge(alpha=1.0)
-    try:
-        from ..estimators.ordinal.classifier import OrdinalClassifier
-    except ImportError as error:
-        raise ValueError(
-            "outcome='ordinal' needs prognosis.estimators.ordinal, which this version has not; "
-            "take outcome='binary' on y > cut"
-        ) from error
-    return OrdinalClassifier(alpha=1.0)
+        return "neg_mean_squared_error"
+    return "neg_log_loss" if outcome == "binary" else _OrdinalLogScore(cut)
+
+
+class _OrdinalLogScore:
+    """Scorer: mean log probability of what happened, above a cut or not, or of the very class.
+
+    A class that the training part of a fold lacks gets the least probability, and no error: rare
+    steps of a scale need not occur in every fold.
+    """
+
+    def __init__(self, cut=None):
+        self.cut = cut
+
+    def __call__(self, model, X, y):
+        y = np.asarray(y)
+        if self.cut is not None:
+            above = predict_exceeding(model, X, self.cut)
+            chances = np.where(y > self.cut, above, 1 - above)
+        else:
+            known, places = model.classes_, np.searchsorted(model.classes_, y)
+            places = np.minimum(places, len(known) - 1)
+            chances = model.predict_proba(X)[np.arange(len(y)), places]
+            chances = np.where(known[places] == y, chances, 0.0)
+        return float(np.log(np.maximum(chances, np.finfo(float).eps)).mean())
 
 
 def _encoder_and_learner(model):
