@@ -32,6 +32,7 @@ DEFAULTS = {
         "target": "poor_outcome",
         "tabular": ["nihss", "age"],
         "image": "flair",
+        "place_atlas": "natbrainlab",
         "mosaic_size": 192,  # three cross-sections side by side: tiles of about 64 pixels
     },
 }
@@ -40,9 +41,9 @@ QUICK = {"n_patients": 60, "spacing_mm": 8.0, "epochs": 3, "mosaic_size": 64, "c
 USUAL = {"n_patients": 300, "spacing_mm": 4.0, "cv": "5x2"}
 DESCRIPTION = (
     "Compare, on the same folds of the same patients: logistic regressions on lesion size "
-    "and tabular columns, region loads with these, a CNN on stitched slices, and the CNN "
-    "combined with the regression. Numeric outcomes with more than two values are "
-    "predicted by regression, or with --cut as ordinal ones."
+    "and tabular columns, region loads with these, number and place of lesions with these, a "
+    "CNN on stitched slices, and the CNN combined with the regression. Numeric outcomes with "
+    "more than two values are predicted by regression, or with --cut as ordinal ones."
 )
 
 
@@ -88,6 +89,12 @@ def add(commands):
         "--atlas",
         metavar="NAME|FILE",
         help="for region loads (default: aal; for soop the arterial territories it comes with)",
+    )
+    add(
+        "--place-atlas",
+        metavar="NAME|FILE",
+        help="for the model of number and place (default: as --atlas; for soop natbrainlab, 32 "
+        "tracts of the white matter)",
     )
     add_soop_options(add)
     add("--n-patients", type=positive_int, metavar="N", help="simulated patients (default: 300)")
@@ -164,6 +171,7 @@ def _compare(options):
         tabular=tabular,
         lesion=lesion,
         atlas=options.atlas or X.attrs.get("cohort", {}).get("atlas", "aal"),
+        place_atlas=options.place_atlas or defaults.get("place_atlas"),
         memory=options.memory,
         ordinal=options.cut is not None,
         patient=options.patient,

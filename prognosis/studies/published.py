@@ -1,4 +1,4 @@
-"""The study's models for a cohort: the ladder, lesioned regions, the CNN, and CNN with ladder.
+"""The study's models for a cohort: the ladder, number and place of lesions, CNN, CNN with ladder.
 
 The command line, the demo and the benchmarks all take their models from here.
 """
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from ..columns import TabularEncoder, check_cohort
 from ..errors import CohortError
 from ..splits import PatientFolds
 from .ladder import linear_ladder, logistic_ladder, ordinal_ladder
+from .place import place_model
 
 __all__ = ["Study", "build_study", "is_classification"]
 
@@ -71,6 +73,7 @@ def build_study(
     tabular=(),
     lesion=None,
     atlas="aal",
+    place_atlas=None,
     classification=None,
     ordinal=False,
     patient=None,
@@ -82,9 +85,11 @@ def build_study(
     """Assemble the models that a cohort allows.
 
     In this order: regressions on lesion size and one tabular column more at a time; region loads
-    with all of these; the CNN on stitched slices alone; one network that sees the slices and all
-    tabular columns; and the CNN stacked with the top of the ladder (`StackingClassifier`, whose
-    inner folds keep the CNN's predictions of training patients honest).
+    with all of these; the number of lesions with all of these, and their place too (`place_model`,
+    its penalty chosen inside the fold); the CNN on stitched slices alone; one network that sees the
+    slices and all tabular columns; and the CNN stacked with the top of the ladder
+    (`StackingClassifier`, whose inner folds keep the CNN's predictions of training patients
+    honest).
 
     Parameters
     ----------
@@ -98,6 +103,8 @@ def build_study(
         Column with lesion masks; None leaves lesion size and region loads out.
     atlas : default="aal"
         See `RegionLoad`.
+    place_atlas : default=None
+        Atlas of `place_model`, best one of white-matter tracts: "natbrainlab". None: `atlas`.
     classification : bool, default=None
         None: as `is_classification`.
     ordinal : bool, default=False
@@ -136,6 +143,8 @@ def build_study(
     size
     size + severity
     regions + tabular
+    number + tabular
+    number, place + tabular
     stitched T1w
     stitched T1w + tabular
     stitched T1w + tabular, stacked
@@ -166,6 +175,20 @@ def build_study(
     everything = "tabular" if tabular else baseline
     if regions:
         models[f"regions + {everything}"] = _regularised(regions, ladder, classification, patient)
+        outcome = "ordinal" if ordinal else "binary" if classification else "continuous"
+        place = place_model(
+            lesion,
+            tabular=tabular,
+            atlas=atlas if place_atlas is None else place_atlas,
+            outcome=outcome,
+            penalty="auto",
+            patient=patient,
+            memory=memory,
+            n_jobs=n_jobs,
+            random_state=random_state,
+        ).set_params(size__volume=None)  # `_measure` has added it
+        models[f"number + {everything}"] = _without_place(place)
+        models[f"number, place + {everything}"] = place
     if image is not None:
         cnn |= {"patient": patient, "memory": memory, "random_state": random_state}
         network = _network(image, image == lesion, classification, cnn)
@@ -205,7 +228,6 @@ def _regularised(regions, columns, classification, patient):
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
     from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer
 
     encode = ColumnTransformer(
@@ -227,6 +249,18 @@ def _regularised(regions, columns, classification, patient):
         name = "model__alpha"
     pipeline = Pipeline([("encode", encode), ("model", model)])
     return GridSearchCV(pipeline, {name: penalties}, scoring=scoring, cv=folds)
+
+
+def _without_place(model):
+    """The same `place_model` without its block: what the number of lesions adds to the table."""
+    encode = clone(model["choose"].estimator["encode"])
+    return Pipeline(
+        [
+            ("size", clone(model["size"])),
+            ("encode", encode.set_params(blocks=None, penalties=None)),
+            ("model", clone(model["choose"].estimator["model"])),
+        ]
+    )
 
 
 def _network(image, is_mask, classification, options):
