@@ -23,7 +23,9 @@ from imaging.parameters import (
     parameter,
     parameters,
 )
-from imaging.sections import as_panes, describe_sections, lesion_sections, picture_panes
+from imaging.sections.describing import describe_sections, picture_panes
+from imaging.sections.panes import as_panes
+from imaging.sections.reading import lesion_sections
 
 from ..cells import NUMBER, as_numbers, column_kind
 from ..columns import check_cohort, map_images
