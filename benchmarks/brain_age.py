@@ -54,21 +54,25 @@ def tell_age_of_new(X, memory, repeats=10):
     found = []
     for seed in range(repeats):
         order = np.random.default_rng(seed).permutation(len(X))
-        train, test = X.iloc[order[::2]], X.iloc[order[1::2]]
-        new = age_model(memory, predicted="brain_age").fit(train).transform(test)
-        found.append(
-            [np.corrcoef(new[c], new["age"])[0, 1] for c in ("brain_age", "brain_age_gap")]
-        )
+        halves = X.iloc[order[::2]], X.iloc[order[1::2]]
+        for train, test in (halves, halves[::-1]):
+            new = age_model(memory, predicted="brain_age").fit(train).transform(test)
+            found.append([new[c].corr(new["age"]) for c in ("brain_age", "brain_age_gap")])
     (r, gap), sd = np.mean(found, axis=0), np.std(found, axis=0)[1]
-    print(f"  new patients, {repeats} halves: r {r:.3f}, gap with age r {gap:+.3f} (SD {sd:.3f})")
+    print(
+        f"  half from the other half, {len(found)} times: r {r:.3f}, gap with age r {gap:+.3f} "
+        f"(SD {sd:.3f})"
+    )
 
 
-def place_and(step=None, *, severity=True):
-    """Proportional odds on size, number, age and tracts, with NIHSS or without, and with a gap."""
+def place_and(*further, severity=True, first=()):
+    """Proportional odds on size, number, age and tracts, with NIHSS or without, and `further`.
+
+    `first` are steps that make further columns.
+    """
     columns = [name for name in place.COUNTED if severity or name != "nihss"]
-    columns += [] if step is None else ["brain_age_gap"]
-    steps = place.model(columns, ATLAS, penalty=10.0, ordinal=True).steps
-    return Pipeline([*([] if step in (None, "there") else [("gap", step)]), *steps])
+    steps = place.model([*columns, *further], ATLAS, penalty=10.0, ordinal=True).steps
+    return Pipeline([*first, *steps])
 
 
 def main():
@@ -90,12 +94,16 @@ def main():
         ).fit_transform(X)
         gaps = age_model(fresh).fit_transform(X)["brain_age_gap"].to_numpy()
         dealt = X.assign(brain_age_gap=np.random.default_rng(0).permutation(gaps))
+        first = [("gap", age_model(fresh))]
         rows = {
             "TN + tracts": (X, place_and()),
-            "TN + tracts + gap": (X, place_and(age_model(fresh))),
-            "TN + tracts + gap of another patient": (dealt, place_and("there")),
+            "TN + tracts + gap": (X, place_and("brain_age_gap", first=first)),
+            "TN + tracts + gap of another patient": (dealt, place_and("brain_age_gap")),
             "no NIHSS: ml, age, count + tracts": (X, place_and(severity=False)),
-            "no NIHSS: the same + gap": (X, place_and(age_model(fresh), severity=False)),
+            "no NIHSS: the same + gap": (
+                X,
+                place_and("brain_age_gap", first=first, severity=False),
+            ),
         }
         poor, against = (mrs > place.CUT).to_numpy(), None
         print(f"\n{len(X)} patients, {poor.sum()} with a poor outcome")
