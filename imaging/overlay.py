@@ -1,15 +1,20 @@
-"""A picture of a mask on its scan, to see at a glance whether a segmentation can be right."""
+"""A mask on its scan: drawn, to see at a glance whether a segmentation can be right, and taken off.
+
+Published pictures often have the lesion painted over them; left there, it gives the lesion away to
+whatever learns from them.
+"""
 
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from .errors import ImageError
 from .grids import same_grid
 from .storage.files import replacing
 from .volumes import read_mask, read_volume, to_grid
 
-__all__ = ["save_overlay"]
+__all__ = ["remove_overlay", "save_overlay"]
 
 _COLUMNS, _ROWS = 6, 2
 
@@ -77,6 +82,48 @@ def save_overlay(scan, mask, path, *, title=""):
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, facecolor="black", format="png")
     return path
+
+
+def remove_overlay(colours, name="the picture"):
+    """Take a red overlay off a grey picture.
+
+    Where the mask was painted with opacity a, red is ``v (1 - a) + 255 a`` and green and blue are
+    ``v (1 - a)`` of the raw grey value v; so ``a = (red - green) / 255``, ``v = green / (1 - a)``.
+
+    Parameters
+    ----------
+    colours : ndarray of shape (rows, columns, 3), uint8
+    name : str
+        What the picture is called in errors.
+
+    Returns
+    -------
+    grey : ndarray of shape (rows, columns), uint8
+        Exact outside of the mask, and to about one grey level under it.
+    mask : ndarray of shape (rows, columns), bool
+
+    Raises
+    ------
+    ImageError
+        If it is coloured otherwise.
+
+    Examples
+    --------
+    >>> raw = np.full((2, 2, 3), 100, np.uint8)
+    >>> raw[0, 1] = [177, 50, 50]  # painted half red
+    >>> grey, mask = remove_overlay(raw)
+    >>> grey.tolist(), mask.tolist()
+    ([[100, 100], [100, 100]], [[False, True], [False, False]])
+    """
+    red, green, blue = (colours[..., k].astype(np.float32) for k in range(3))
+    if not np.array_equal(green, blue) or (red < green).any():
+        raise ImageError(f"{name} is coloured otherwise than by a red overlay; copy it again")
+    opacity = (red - green) / 255
+    # Outside the mask red equals green exactly; inside the opacity is one half, or one quarter
+    # (at the least .247) where the picture is black.
+    mask = opacity > 0.2
+    grey = np.rint(np.minimum(green / np.maximum(1 - opacity, 1 / 255), 255))
+    return grey.astype(np.uint8), mask
 
 
 def _slices(lesion, data):

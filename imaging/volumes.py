@@ -24,6 +24,7 @@ __all__ = [
     "is_picture",
     "is_raster",
     "mask_volume_ml",
+    "read_colours",
     "read_mask",
     "read_picture",
     "read_stored",
@@ -145,7 +146,7 @@ def read_mask(image):
     return nib.Nifti1Image((data > 0.5).astype(np.uint8), stored.affine)
 
 
-def read_picture(image):
+def read_picture(image, *, allow_empty=False):
     """Read a 2-D image as a grey float32 array, row 0 at the top.
 
     PNG, JPEG and TIFF files keep their own layout, colours become luminance. A NIfTI of one slice
@@ -155,6 +156,8 @@ def read_picture(image):
     Parameters
     ----------
     image : str, os.PathLike or nibabel spatial image
+    allow_empty : bool, default=False
+        Accept a picture that is zero everywhere (a mask may be empty, a scan may not).
 
     Returns
     -------
@@ -164,7 +167,7 @@ def read_picture(image):
     ------
     ImageError
         If the file is missing or broken, the image is not 2-D, holds NaN or infinite values, or is
-        zero everywhere.
+        zero everywhere and `allow_empty` is false.
 
     Examples
     --------
@@ -176,7 +179,7 @@ def read_picture(image):
     """
     name = _name(image)
     if is_raster(image):
-        return as_picture(_read_raster(Path(image).expanduser()), name)
+        return as_picture(_read_raster(image), name, allow_empty=allow_empty)
     image = open_image(image)
     if sum(n > 1 for n in image.shape) != 2:
         raise ImageError(
@@ -189,16 +192,31 @@ def read_picture(image):
     data = data.reshape(data.shape[:3])
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
     plane = np.squeeze(np.asanyarray(canonical.dataobj))
-    return as_picture(plane.T[::-1], name)
+    return as_picture(plane.T[::-1], name, allow_empty=allow_empty)
 
 
-def as_picture(array, name="the picture"):
+def as_picture(array, name="the picture", *, allow_empty=False):
     """Check a 2-D array and return it as contiguous float32; errors as `read_picture`."""
     array = np.ascontiguousarray(array, dtype=np.float32)
     if array.ndim != 2:
         raise ImageError(f"{name} has shape {array.shape} where a 2-D image was expected")
-    _check_values(array, name, allow_empty=False)
+    _check_values(array, name, allow_empty)
     return array
+
+
+def read_colours(path):
+    """Read a PNG, JPEG, TIFF or BMP file with its colours.
+
+    Returns
+    -------
+    ndarray of shape (rows, columns), float32; of a coloured one (rows, columns, 3), uint8
+
+    Raises
+    ------
+    ImageError
+        If the file is missing or broken.
+    """
+    return _read_raster(path, "RGB")
 
 
 def to_grid(image, grid, *, interpolation="linear"):
@@ -358,16 +376,18 @@ def write_image(image, path):
     return path
 
 
-def _read_raster(path):
+def _read_raster(path, mode="L"):
+    """Pixels of a file; `mode` is what those of a coloured one become."""
     from PIL import Image, UnidentifiedImageError
 
+    path = Path(path).expanduser()
     if not path.is_file():
         raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
     try:
         with Image.open(path) as picture:
             if picture.mode in ("I;16", "I", "F", "L"):
                 return np.asarray(picture, dtype=np.float32)
-            return np.asarray(picture.convert("L"), dtype=np.float32)
+            return np.asarray(picture.convert(mode), dtype=np.float32 if mode == "L" else None)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ImageError(
             f"{str(path)!r} cannot be read as a picture ({first_line(error)}); copy it again"

@@ -1,6 +1,7 @@
 from .cohorts.folder import load_cohort
 from .cohorts.simulated import make_stroke_cohort
 from .cohorts.soop import load_soop
+from .features.brain_age import BrainAgeGap
 from .features.blocks import BlockEncoder, BlockScaler
 from .features.lesion_count import LesionCount
 from .features.lesion_kernel import LesionKernel

@@ -14,7 +14,7 @@ FLOORS = {
         "grids parameters randomness",
         "storage",
         "volumes",
-        "intensity resizing cubes mosaics atlases metrics overlay symbols roi_mosaics",
+        "intensity resizing cubes mosaics atlases metrics overlay sections symbols roi_mosaics",
         "physics",
         "synthesis",
         "nets",

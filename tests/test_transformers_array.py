@@ -19,6 +19,7 @@ from imaging.atlases import Atlas
 from prognosis import (
     BlockEncoder,
     BlockScaler,
+    BrainAgeGap,
     CohortError,
     ImageEmbedding,
     LesionCount,
@@ -74,10 +75,11 @@ ON_IMAGES = [
     LesionCount(),
     LesionKernel(cube_mm=8),
     RegionLoad(),
+    BrainAgeGap(),  # its twins are in test_brain_age.py
     RegionSelector(RoiSymbolClassifier("lesion"), k=1),
 ]
 AT_LEAST = dict(
-    zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 46, 46, 62, 48, 48, 46, 46, 46, 46, 62], strict=True)
+    zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 46, 46, 62, 48, 48, 46, 46, 46, 46, 46, 62], strict=True)
 )
 
 NO_IMAGES = "an image column cannot be made from an array of numbers; twin: "

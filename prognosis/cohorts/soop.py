@@ -18,6 +18,7 @@ import pandas as pd
 import platformdirs
 from joblib import Parallel, delayed
 
+from imaging import overlay
 from imaging.errors import ImageError
 from imaging.storage.contents import file_content
 from imaging.storage.files import making_folder, replacing
@@ -164,10 +165,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
 def recover_picture(picture):
     """Take the red lesion overlay off a published picture.
 
-    Where the lesion was painted with opacity a, red is ``v (1 - a) + 255 a`` and green
-    ``v (1 - a)`` of the raw grey value v; so ``a = (red - green) / 255``, ``v = green / (1 - a)``.
-    The published values are whole numbers, so v is right to about one grey level under the overlay
-    and exact elsewhere.
+    How: see `imaging.overlay.remove_overlay`.
 
     Parameters
     ----------
@@ -203,15 +201,7 @@ def recover_picture(picture):
             f"{name} has shape {colours.shape} where {rows} rows, at least {columns} columns and "
             "three colours were expected; give a picture of the PNG folder"
         )
-    red, green, blue = (colours[:, :columns, k].astype(np.float32) for k in range(3))
-    if not np.array_equal(green, blue) or (red < green).any():
-        raise ImageError(f"{name} is coloured otherwise than by a red overlay; copy it again")
-    opacity = (red - green) / 255
-    # Outside the lesion red equals green exactly; inside the opacity is one half, or one quarter
-    # (at the least .247) where the picture is black.
-    mask = opacity > 0.2
-    grey = np.rint(np.minimum(green / np.maximum(1 - opacity, 1 / 255), 255))
-    return grey.astype(np.uint8), mask
+    return overlay.remove_overlay(colours[:, :columns], name)
 
 
 def fetch_soop(folder, *, url=ARCHIVE_URL):
@@ -332,7 +322,7 @@ def _grey_picture(source, patient, cache):
 
     target, record = cache / f"{patient}_flair.png", cache / f"{patient}_flair.json"
     try:
-        made_from = [file_content(source), file_content(__file__)]
+        made_from = [file_content(path) for path in (source, __file__, overlay.__file__)]
         if read_record(record, [target], made_from) is not None:
             return str(target)
         grey, _ = recover_picture(source)

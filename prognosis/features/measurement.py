@@ -113,16 +113,19 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
     def _measured(self, X):
         """What the function of `_measurement` returns for every image, in the order of the rows."""
         measure, *arguments = self._measurement()
-        memory, shared = as_memory(self.memory), shared_bank()
-        if memory.location is None and shared is not None:
-            measure = shared.kept_call(measure)
-        else:
-            measure = cached_call(memory, measure)
+        measure = self._kept(measure)
 
         def one(cell):
             return measure(cell, *arguments)
 
         return map_images(one, X, self.image, n_jobs=self.n_jobs)
+
+    def _kept(self, measure):
+        """A function of one image whose results are kept."""
+        memory, shared = as_memory(self.memory), shared_bank()
+        if memory.location is None and shared is not None:
+            return shared.kept_call(measure)
+        return cached_call(memory, measure)
 
     def _beside(self, X, values):
         """The table with the new columns at its end."""
