@@ -109,7 +109,7 @@ def main():
         print(f"\n{len(X)} patients, {poor.sum()} with a poor outcome")
         for name, (table, model) in rows.items():
             start = time.perf_counter()
-            chances = place.cross_validated(model, table, mrs, True)
+            chances = place.cross_validated(model, table, mrs)
             auc = np.mean([roc_auc_score(poor, one) for one in chances])
             mean, told = chances.mean(axis=0), ""
             if "gap" in name:

@@ -199,3 +199,16 @@ def test_choosing_with_rare_steps_and_several_scans_of_a_patient(cohort, cut):
     for train, test in chosen.cv.split(X, steps):
         assert not set(X["subject"].iloc[train]) & set(X["subject"].iloc[test])
     pickle.loads(pickle.dumps(model))
+
+
+def test_the_brain_age_gap_is_one_more_column(cohort):
+    model = place_model(tabular=["age"], brain_age="flair", patient="subject", memory="kept")
+    assert list(model.named_steps)[:2] == ["brain_age", "size"]
+    gap = model["brain_age"]
+    assert (gap.image, gap.lesion, gap.patient, gap.memory) == (
+        "flair",
+        "lesion",
+        "subject",
+        "kept",
+    )
+    assert model["encode"].tabular == ["lesion_ml", "log_lesion_count", "age", "brain_age_gap"]

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimators.ordinal.classifier import OrdinalClassifier
 from ..estimators.ordinal.scale import predict_exceeding
 from ..features.blocks import BlockEncoder
+from ..features.brain_age import BrainAgeGap
 from ..features.lesion_count import LesionCount
 from ..features.lesion_kernel import LesionKernel
 from ..features.region_load import RegionLoad
@@ -40,6 +41,7 @@ def place_model(
     representation="tracts",
     penalty=10.0,
     cut=None,
+    brain_age=None,
     least_mm3=0.0,
     patient=None,
     memory=None,
@@ -74,6 +76,9 @@ def place_model(
     cut : float, default=None
         Of an ordinal outcome, where something is chosen: by the log loss of lying above this cut.
         None: of all steps.
+    brain_age : str, default=None
+        Column of FLAIR or T1w, from which `BrainAgeGap` makes one more tabular column; it needs
+        the column "age". None: without. Its gain on the patients below is suggestive, no more.
     least_mm3 : float, default=0.0
         Smaller lesions are not counted, see `LesionCount`.
     patient : str, default=None
@@ -90,7 +95,7 @@ def place_model(
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Steps "size" (`LesionCount`), "place" (`RegionLoad`) or "kernel" (`LesionKernel`) or both,
+        Steps "brain_age" (`BrainAgeGap`) where wanted, "size" (`LesionCount`), "place" (`RegionLoad`) or "kernel" (`LesionKernel`) or both,
         "encode" (`BlockEncoder`) and "model"; where something is chosen, "choose" (`GridSearchCV`
         over the last two) in place of these.
 
@@ -145,6 +150,12 @@ def place_model(
         **reading,
     )
     steps, blocks = [("size", size)], {}
+    if brain_age is not None:
+        gap = BrainAgeGap(
+            brain_age, lesion=lesion, patient=patient, random_state=random_state, **reading
+        )
+        steps.insert(0, ("brain_age", gap))
+        tabular.append("brain_age_gap")
     if representation in ("tracts", "auto"):
         loads = RegionLoad(
             lesion,
