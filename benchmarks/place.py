@@ -97,7 +97,7 @@ def model(tabular, atlas=None, *, log=("nihss",), penalty=None, ordinal=True):
         penalties=None if atlas is None else {"place": penalty or PENALTY.get(atlas, 10.0)},
         log=[name for name in log if name in tabular],
     )
-    learner = OrdinalClassifier() if ordinal else LogisticRegression(max_iter=2000)
+    learner = OrdinalClassifier(slopes="each") if ordinal else LogisticRegression(max_iter=2000)
     return Pipeline([("encode", encode), ("model", learner)])
 
 
@@ -125,31 +125,38 @@ def _log_score(fitted, X, y):
     return np.log(np.where(np.asarray(y) > CUT, chance, 1 - chance)).mean()
 
 
+def ready(memory, **options):
+    """`place_model` as it comes, but that the table has its measured columns already."""
+    found = place_model(memory=memory, n_jobs=2, **options)
+    return Pipeline([step for step in found.steps if step[0] != "size"])
+
+
 def rows(memory):
     """The models by name."""
-    ready = {"memory": memory, "n_jobs": 2}
     found = {
         LADDER: model(SEVERITY, log=(), ordinal=False),
         FAIR: model(SEVERITY, ordinal=False),
         "T0, PO": model(SEVERITY, log=()),
+        "T0, PO, one slope for all steps": model(SEVERITY, log=()).set_params(model__slopes="one"),
         "T1, PO": model(SEVERITY),
         COUNT: model(COUNTED),
         "T0 + count + natbrainlab, LR": model(COUNTED, "natbrainlab", log=(), ordinal=False),
         "TN + natbrainlab, LR": model(COUNTED, "natbrainlab", ordinal=False),
         "T1 + natbrainlab, PO": model(SEVERITY, "natbrainlab"),
-        PLACE: place_model(**ready),
+        PLACE: ready(memory),
+        "the same, one slope for all steps": ready(memory).set_params(model__slopes="one"),
     }
     for name in ATLASES[1:]:
         found[f"TN + {name}, PO"] = model(COUNTED, name)
     found[PERMUTED] = model(COUNTED, "permuted natbrainlab")
     found[FAIR_PERMUTED] = model(SEVERITY, "permuted natbrainlab")
-    found["TN + whole masks, PO"] = place_model(representation="kernel", penalty=50.0, **ready)
-    found["TN + tracts or masks, penalty chosen inside the fold, PO"] = place_model(
-        representation="auto", penalty="auto", cut=CUT, **ready
+    found["TN + whole masks, PO"] = ready(memory, representation="kernel", penalty=50.0)
+    found["TN + tracts or masks, penalty chosen inside the fold, PO"] = ready(
+        memory, representation="auto", penalty="auto", cut=CUT
     )
-    found[WITHOUT] = place_model(tabular=["age"], **ready)
-    found[WITHOUT_GAP] = place_model(tabular=["age"], brain_age="flair", **ready)
-    found["TN + natbrainlab + brain-age gap, PO"] = place_model(brain_age="flair", **ready)
+    found[WITHOUT] = ready(memory, tabular=["age"])
+    found[WITHOUT_GAP] = ready(memory, tabular=["age"], brain_age="flair")
+    found["TN + natbrainlab + brain-age gap, PO"] = ready(memory, brain_age="flair")
     found[NESTED] = nested(_auc_score)
     found[NESTED_LOG] = nested(_log_score)
     return found

@@ -62,10 +62,11 @@ def place_model(
     atlas : str, path, nilearn Bunch or imaging.Atlas, default="natbrainlab"
         Whose regions make the block of places; see `imaging.load_atlas`.
     outcome : {"ordinal", "binary", "continuous"}, default="ordinal"
-        Proportional odds, for outcomes in steps such as the modified Rankin Scale (with two steps
-        this is logistic regression); logistic regression, for two classes, also named by text; or
-        ridge regression. Give the whole scale where you have it, even if one cut is what counts:
-        `predict_exceeding` says the probability of lying above it, and every step teaches.
+        Proportional odds with a slope for every step (`OrdinalClassifier`), for outcomes in steps
+        such as the modified Rankin Scale (with two steps this is logistic regression); logistic
+        regression, for two classes, also named by text; or ridge regression. Give the whole scale
+        where you have it, even if one cut is what counts: `predict_exceeding` says the probability
+        of lying above it, and every step teaches.
     representation : {"tracts", "kernel", "auto"}, default="tracts"
         How place is said: as a block of region loads (`RegionLoad`, `BlockScaler`), good for acute
         lesions; as the kernel of whole masks (`LesionKernel`), good for large chronic ones; or
@@ -95,9 +96,9 @@ def place_model(
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Steps "brain_age" (`BrainAgeGap`) where wanted, "size" (`LesionCount`), "place" (`RegionLoad`) or "kernel" (`LesionKernel`) or both,
-        "encode" (`BlockEncoder`) and "model"; where something is chosen, "choose" (`GridSearchCV`
-        over the last two) in place of these.
+        Steps "brain_age" (`BrainAgeGap`) where wanted, "size" (`LesionCount`), "place"
+        (`RegionLoad`) or "kernel" (`LesionKernel`) or both, "encode" (`BlockEncoder`) and "model";
+        where something is chosen, "choose" (`GridSearchCV` over the last two) in place of these.
 
     Raises
     ------
@@ -298,7 +299,7 @@ def coef_image(model):
 def _learner(outcome):
     """A linear model with a ridge penalty of one, as `BlockEncoder` expects."""
     if outcome == "ordinal":
-        return OrdinalClassifier(alpha=1.0)
+        return OrdinalClassifier(alpha=1.0, slopes="each")
     if outcome == "binary":
         return LogisticRegression(C=1.0, max_iter=1000)
     return Ridge(alpha=1.0)
