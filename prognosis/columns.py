@@ -153,9 +153,11 @@ def map_images(read, X, column, *, n_jobs=None, numbered=False):
     X : DataFrame
     column : str
     n_jobs : int, default=None
-        Threads that read in parallel (decompression releases the interpreter lock).
+        Threads that read in parallel (decompression releases the interpreter lock), or what
+        ``joblib.parallel_config`` names: with Dask or Ray, images are read all over the cluster.
     numbered : bool, default=False
-        Hand `read` the number of the row, too, from 0.
+        Hand `read` the number of the row, too, from 0. It is then taken to put what it reads into
+        its place in memory, and is called by threads of this process only.
 
     Returns
     -------
@@ -179,7 +181,7 @@ def map_images(read, X, column, *, n_jobs=None, numbered=False):
             raise CohortError(f"row {row!r}, column {column!r}: {error}") from error
 
     cells = X[column]
-    return Parallel(n_jobs=n_jobs, prefer="threads")(
+    return Parallel(n_jobs=n_jobs, prefer="threads", require="sharedmem" if numbered else None)(
         delayed(one)(number, row, cell)
         for number, (row, cell) in enumerate(zip(cells.index, cells, strict=True))
     )

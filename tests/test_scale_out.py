@@ -1,0 +1,92 @@
+"""The same numbers from a cluster as from one process, also when a worker dies in the middle.
+
+Any backend of joblib does; here it is Dask with two worker processes on this machine.
+"""
+
+import os
+import signal
+import sys
+
+import cloudpickle
+import joblib
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from prognosis import (
+    LesionSize,
+    StitchedSliceClassifier,
+    compare,
+    explain,
+    logistic_ladder,
+    make_stroke_cohort,
+)
+
+distributed = pytest.importorskip(
+    "distributed", reason="install the extra distributed: Dask, Ray and accelerate"
+)
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as local, distributed.Client(local):
+        yield local
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Images travel as paths."""
+    folder = tmp_path_factory.mktemp("cohort")
+    return make_stroke_cohort(24, spacing_mm=8, random_state=0, folder=folder)
+
+
+def test_a_comparison_and_what_it_measures_are_those_of_one_process(cluster, cohort):
+    X, y = cohort
+    models = logistic_ladder([["severity"]])
+    models["network"] = make_pipeline(
+        LesionSize("lesion"),
+        StitchedSliceClassifier(
+            "t1w", tabular=["lesion_ml"], mosaic_size=48, epochs=1, n_seeds=2, random_state=0
+        ),
+    )
+    here = compare(models, X, y, cv=2, random_state=0)
+    sizes = LesionSize("lesion").fit_transform(X)["lesion_ml"]
+    with joblib.parallel_config("dask"):
+        there = compare(models, X, y, cv=2, random_state=0)
+        sizes_there = LesionSize("lesion").fit_transform(X)["lesion_ml"]
+    pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
+    pd.testing.assert_series_equal(sizes_there, sizes, check_exact=True)
+
+
+def test_an_explanation_is_that_of_one_process(cluster, cohort):
+    X, y = cohort
+    network = StitchedSliceClassifier("t1w", mosaic_size=48, epochs=1, random_state=0).fit(X, y)
+    here = explain(network, X[:4], method="gradient", random_state=0)
+    with joblib.parallel_config("dask"):
+        there = explain(network, X[:4], method="gradient", random_state=0)
+    pd.testing.assert_frame_equal(there.by_region(), here.by_region(), check_exact=True)
+
+
+def test_a_killed_worker_loses_nothing(cluster, cohort, tmp_path):
+    X, y = cohort
+    fuse = tmp_path / "fuse"
+
+    def burn(table):
+        if fuse.exists():
+            fuse.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return table
+
+    models = logistic_ladder([["severity"], ["severity", "recovery_years"]])
+    models = {
+        name: make_pipeline(FunctionTransformer(burn), model) for name, model in models.items()
+    }
+    here = compare(models, X, y, cv="4x2", random_state=0)
+    fuse.touch()
+    with joblib.parallel_config("dask"):
+        there = compare(models, X, y, cv="4x2", random_state=0)
+    assert not fuse.exists()
+    pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
