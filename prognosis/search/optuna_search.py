@@ -110,8 +110,8 @@ class OptunaSearch(BaseSearchCV):
     ... )
     >>> search.fit(X, y).best_params_["C"] < 1
     True
-    >>> search.cv_results_["param_C"][0], len(search.cv_results_["state"])
-    (1.0, 8)
+    >>> search.cv_results_["params"][0], len(search.cv_results_["state"])
+    ({'C': 1.0}, 8)
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}
@@ -316,10 +316,10 @@ class OptunaSearch(BaseSearchCV):
                 study, space, task, self.folds_, self.refit, parallel=parallel, budget=budget
             )
             searcher.run(progress)
-        self._tabulate(searcher.finished(), space, task.scorer)
+        self._tabulate(searcher.finished(), space, task)
         self.study_ = copied(study)
         if self.refit:
-            self._refit(task)
+            self._refit(task, self.best_params_)
         return self
 
     def _task(self, X, y, groups, params, stack):
@@ -328,8 +328,8 @@ class OptunaSearch(BaseSearchCV):
         check_outcome_index(X, y)
         scorers, _ = self._get_scorers()
         params = _check_method_params(X, params=params)
-        given = {} if groups is None else {"groups": groups}
-        routed = self._get_routed_params_for_fit(params | given)
+        routed = self._get_routed_params_for_fit(params)
+        is_told = groups is not None
         groups = find_groups(self.estimator, X, groups)
         bank = shared_bank()
         if bank is None:
@@ -341,8 +341,7 @@ class OptunaSearch(BaseSearchCV):
             scorers,
             fit_params=routed.estimator.fit,
             score_params=routed.scorer.score,
-            # Where metadata are routed, they are among the parameters of fit.
-            groups=groups if given and "groups" not in routed.estimator.fit else None,
+            groups=groups if is_told else None,  # else it reads them from the table itself
             error_score=self.error_score,
             return_train_score=self.return_train_score,
             bank=bank,
@@ -362,13 +361,14 @@ class OptunaSearch(BaseSearchCV):
             "sampler and pruner": (self.sampler, self.pruner),
         }
 
-    def _tabulate(self, finished, space, scorer):
+    def _tabulate(self, finished, space, task):
         """Fill `cv_results_` and choose."""
         trials = list(finished.values())
         complete = [trial for trial in trials if trial.user_attrs["state"] == "complete"]
         folds = [fold for trial in trials for fold in trial.user_attrs["folds"]]
         _warn_or_raise_about_fit_failures(folds, self.error_score)
         if not complete:
+            self._refit(task, space.again(trials[0]))  # which most probably says what is wrong
             raise ValueError(
                 f"none of {len(trials)} trials has a score in every fold: the scores are NaN; "
                 "choose another scoring, or fewer folds"
@@ -385,7 +385,7 @@ class OptunaSearch(BaseSearchCV):
                 params, self.n_splits_, out, trial_columns(trials)
             )
         self.cv_results_ |= mean_times(trials)
-        self.scorer_ = getattr(scorer, "_scorers", scorer)
+        self.scorer_ = getattr(task.scorer, "_scorers", task.scorer)
         metric = self.refit if self.multimetric_ else "score"
         self._choose(trials, space, metric)
 
@@ -405,8 +405,8 @@ class OptunaSearch(BaseSearchCV):
         self.best_score_ = float(means[self.best_index_])
         self.best_params_ = self.cv_results_["params"][self.best_index_]
 
-    def _refit(self, task):
-        self.best_estimator_ = task.model(self.best_params_)
+    def _refit(self, task, params):
+        self.best_estimator_ = task.model(params)
         start = time.perf_counter()
         with sharing(task.bank):
             fit_held(self.best_estimator_, task.X, task.y, task.groups, **task.fit_params)

@@ -90,9 +90,9 @@ def within_one_se(means, stds, n_folds, distances):
 
     Examples
     --------
-    >>> within_one_se([0.70, 0.74, 0.75, 0.60], [0.1] * 4, 5, [0.0, 0.5, 0.9, 0.1])
+    >>> within_one_se([0.70, 0.74, 0.75, 0.60], [0.05] * 4, 5, [0.0, 0.5, 0.9, 0.1])
     1
-    >>> within_one_se([0.70, 0.74, 0.75, 0.60], [0.2] * 4, 5, [0.0, 0.5, 0.9, 0.1])
+    >>> within_one_se([0.70, 0.74, 0.75, 0.60], [0.1] * 4, 5, [0.0, 0.5, 0.9, 0.1])
     0
     """
     means, distances = np.asarray(means, float), np.asarray(distances, float)

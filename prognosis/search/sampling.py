@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 
 __all__ = ["PlacedSampler", "find_place"]
 
@@ -44,7 +44,7 @@ class PlacedSampler(BaseSampler):
         models parameters together. A sampler is used as it is, with the random state it has.
     seed : int
     first : dict of str to object
-        What the trial at place 0 takes, as far as its parameters are not drawn together.
+        What the trial at place 0 takes, unless the sampler goes through all there is.
     """
 
     def __init__(self, make, seed, first):
@@ -77,7 +77,8 @@ class PlacedSampler(BaseSampler):
         return self.sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        if self.place == 0 and param_name in self.first:
+        through_all = isinstance(self.sampler, (BruteForceSampler, GridSampler))
+        if self.place == 0 and param_name in self.first and not through_all:
             return self.first[param_name]
         return self.sampler.sample_independent(study, trial, param_name, param_distribution)
 
