@@ -88,6 +88,7 @@ class Searcher:
         self.budget = budget
         self.progress = None
         self.has_stopped = True
+        self.trial, self.error = None, None
         self.at_once = max(1, min(len(folds), effective_n_jobs(parallel.n_jobs)))
 
     def run(self, progress):
@@ -108,8 +109,10 @@ class Searcher:
                 return
             try:
                 self.study.optimize(self._trial, catch=(_BrokenOff,), callbacks=[self._after])
-            except UpdateFinishedTrialError:
-                continue  # somebody took this worker for dead, and has taken up the trial
+            except Exception as error:
+                if error is self.error or not self._is_taken_away():
+                    raise
+                continue
             if not self.has_stopped:  # but the sampler, which has nothing left to draw
                 return
 
@@ -120,7 +123,21 @@ class Searcher:
         if self.has_stopped:
             study.stop()
 
+    def _is_taken_away(self):
+        """Whether others took this worker for dead, and have ended its trial."""
+        return self.study._storage.get_trial(self.trial._trial_id).state.is_finished()
+
     def _trial(self, trial):
+        self.trial = trial
+        try:
+            return self._evaluated(trial)
+        except UpdateFinishedTrialError:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _evaluated(self, trial):
         place = find_place(
             self.study._storage.get_trial(trial._trial_id), self.study.get_trials(deepcopy=False)
         )
