@@ -17,6 +17,7 @@ from imaging.storage.bank import sharing
 from ..errors import CohortError
 from ..grouping import check_apart, fit_held
 from ..splits import inner_folds
+from .epochs import EpochWatch, StoppedTraining, find_network, loss_kind
 
 __all__ = ["FoldTask", "draw_folds", "score_fold"]
 
@@ -97,7 +98,7 @@ class FoldTask:
         return clone(self.estimator).set_params(**clone(params, safe=False))
 
 
-def score_fold(task, params, train, test):
+def score_fold(task, params, train, test, watch=None):
     """Fit on one side of a fold and score on the other; a function, so that joblib can send it.
 
     Parameters
@@ -105,15 +106,24 @@ def score_fold(task, params, train, test):
     task : FoldTask
     params : dict
     train, test : ndarray of int
+    watch : EpochWatch, default=None
+        Looks at the training, where the model is a network or ends in one.
 
     Returns
     -------
     dict
+        ``epochs`` that were run, ``n_epochs`` that there could have been, ``curve`` of validation
+        losses, and ``kind`` of these, see `EpochWatch`; with ``is_stopped`` nothing else. Else
         ``test_scores``, ``train_scores`` (a float, or a dict of them), ``n_test_samples``,
         ``fit_time``, ``score_time`` in seconds, ``fit_error``: the text of what went wrong, or
         None; ``about_cohort``: the error itself, where it is the cohort that cannot be used.
     """
     model = task.model(params)
+    watch = copy.deepcopy(watch) if watch is not None else EpochWatch()
+    network = find_network(model)
+    if network is not None:
+        watch.begin(loss_kind(network), network.epochs)
+        network._on_epoch = watch
     X_train, y_train = _safe_split(model, task.X, task.y, train)
     X_test, y_test = _safe_split(model, task.X, task.y, test, train)
     found = {"n_test_samples": _num_samples(X_test), "fit_error": None, "about_cohort": None}
@@ -125,24 +135,45 @@ def score_fold(task, params, train, test):
         start = time.perf_counter()
         try:
             fit_held(model, X_train, y_train, inside, **further)
+        except StoppedTraining:
+            return _watched(watch, network) | {"is_stopped": True}
         except Exception as error:
             if task.error_score == "raise":
                 raise
             found["fit_error"] = traceback.format_exc()
             found["about_cohort"] = error if isinstance(error, CohortError) else None
             scores = dict.fromkeys(_names(task.scorer), task.error_score) or task.error_score
-            return found | {
-                "test_scores": scores,
-                "train_scores": scores,
-                "fit_time": time.perf_counter() - start,
-                "score_time": 0.0,
-            }
+            return (
+                _watched(watch, network)
+                | found
+                | {
+                    "test_scores": scores,
+                    "train_scores": scores,
+                    "fit_time": time.perf_counter() - start,
+                    "score_time": 0.0,
+                }
+            )
         fitted = time.perf_counter()
         found["test_scores"] = _scores(task, model, X_test, y_test, test)
         found |= {"fit_time": fitted - start, "score_time": time.perf_counter() - fitted}
         if task.return_train_score:
             found["train_scores"] = _scores(task, model, X_train, y_train, train)
-    return found
+    return _watched(watch, network) | found
+
+
+def _watched(watch, network):
+    """What is known of the training of a network, if there is one."""
+    if network is None:
+        return {"is_stopped": False, "epochs": 0, "n_epochs": 0, "curve": [], "kind": None}
+    network._on_epoch = None
+    return {
+        "is_stopped": False,
+        "epochs": watch.epochs,
+        "n_epochs": network.epochs * network.n_seeds,
+        # Stopped early for want of progress: it stays where it is.
+        "curve": watch.curve + watch.curve[-1:] * (network.epochs - len(watch.curve)),
+        "kind": loss_kind(network),
+    }
 
 
 def _scores(task, model, X, y, rows):

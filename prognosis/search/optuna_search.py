@@ -28,7 +28,13 @@ from ..grouping import find_groups, fit_held
 from .folds import FoldTask, draw_folds
 from .progress import Progress
 from .ready import search_space
-from .results import fold_results, mean_times, trial_columns, within_one_se
+from .results import (
+    fold_results,
+    mean_times,
+    pruning_summary,
+    trial_columns,
+    within_one_se,
+)
 from .spaces import Space
 
 __all__ = ["OptunaSearch"]
@@ -58,8 +64,11 @@ class OptunaSearch(BaseSearchCV):
         Row of `cv_results_`.
     cv_results_ : dict of str to ndarray of shape (n_trials,)
         As of `GridSearchCV`, one row per trial that was finished, with ``state`` ("complete",
-        "pruned" or "failed"), ``n_folds_run``, ``seconds`` and ``trial``, its number in the study.
-        Scores of folds that were not run are NaN, and so is the mean of such a trial.
+        "pruned" or "failed"), ``n_folds_run``, ``n_epochs_run`` and ``epochs_saved`` of networks,
+        ``seconds``, and ``trial``, its number in the study. Scores of folds that were not run are
+        NaN, and so is the mean of such a trial.
+    pruning_ : dict of str to int
+        How many trials were pruned, and folds and epochs of networks run and saved.
     study_ : optuna.study.Study
         With every trial; in memory, whatever the storage.
     n_splits_ : int
@@ -203,9 +212,12 @@ class OptunaSearch(BaseSearchCV):
         "auto",
         kind='"auto", pruner, or None',
         doc="""
-        Stops trials between folds. "auto" stops one that is worse on average than the best trial is
-        in its worst fold, or that a Wilcoxon test on paired folds finds worse; never one that is
-        ahead on the folds they share. None runs every fold.
+        Stops trials that are clearly behind. "auto" stops one between folds that is worse on
+        average than the best trial is in its worst fold, or that a Wilcoxon test on paired folds
+        finds worse; never one that is ahead on the folds they share. Networks with
+        `validation_fraction` it stops within a fold, too: where their lowest validation loss is
+        above what that of the best trial was in its worst fold at half of the way. None runs every
+        fold; a pruner of Optuna is asked between folds.
         """,
     )
     n_jobs: int | None = parameter(
@@ -381,9 +393,9 @@ class OptunaSearch(BaseSearchCV):
         with warnings.catch_warnings():
             # Trials that were stopped have no mean: they say so in a column.
             warnings.filterwarnings("ignore", "One or more of the", UserWarning)
-            self.cv_results_ = self._format_results(
-                params, self.n_splits_, out, trial_columns(trials)
-            )
+            columns = trial_columns(trials, self.n_splits_)
+            self.cv_results_ = self._format_results(params, self.n_splits_, out, columns)
+        self.pruning_ = pruning_summary(columns, self.n_splits_)
         self.cv_results_ |= mean_times(trials)
         self.scorer_ = getattr(task.scorer, "_scorers", task.scorer)
         metric = self.refit if self.multimetric_ else "score"

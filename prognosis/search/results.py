@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-__all__ = ["fold_results", "mean_times", "trial_columns", "within_one_se"]
+__all__ = ["fold_results", "mean_times", "pruning_summary", "trial_columns", "within_one_se"]
 
 
 def fold_results(trials, n_folds, names, *, with_train):
@@ -43,20 +43,54 @@ def fold_results(trials, n_folds, names, *, with_train):
     return out
 
 
-def trial_columns(trials):
+def trial_columns(trials, n_folds):
     """Columns of `cv_results_` that a search by trials has besides scikit-learn's.
 
     Returns
     -------
     dict of str to list
-        ``state`` ("complete", "pruned" or "failed"), ``n_folds_run``, ``seconds`` of all of a
+        ``state`` ("complete", "pruned" or "failed"), ``n_folds_run``, ``n_epochs_run`` of networks
+        (0 of other models), ``epochs_saved`` (at most; of pruned trials), ``seconds`` of all of a
         trial, ``trial``: its number in the study.
     """
+    rows = []
+    for trial in trials:
+        known = trial.user_attrs
+        whole = known["n_epochs"]
+        epochs = [fold["epochs"] for fold in known["folds"]]
+        cut = known["cut"]["epochs"] if "cut" in known else 0
+        rows.append(
+            {
+                "state": known["state"],
+                "n_folds_run": len(epochs),
+                "n_epochs_run": sum(epochs) + cut,
+                "epochs_saved": (n_folds - len(epochs)) * whole - cut,
+                "seconds": trial.duration.total_seconds(),
+                "trial": trial.number,
+            }
+        )
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def pruning_summary(columns, n_folds):
+    """What stopping trials early has saved, from what `trial_columns` gives.
+
+    Returns
+    -------
+    dict of str to int
+    """
+    states = list(columns["state"])
+    folds, epochs = sum(columns["n_folds_run"]), sum(columns["n_epochs_run"])
+    pruned = [number for number, state in enumerate(states) if state == "pruned"]
+    saved = sum(n_folds - columns["n_folds_run"][number] for number in pruned)
     return {
-        "state": [trial.user_attrs["state"] for trial in trials],
-        "n_folds_run": [len(trial.user_attrs["folds"]) for trial in trials],
-        "seconds": [trial.duration.total_seconds() for trial in trials],
-        "trial": [trial.number for trial in trials],
+        "trials": len(states),
+        "pruned": len(pruned),
+        "failed": states.count("failed"),
+        "folds_run": int(folds),
+        "folds_saved": int(saved),
+        "epochs_run": int(epochs),
+        "epochs_saved": int(sum(columns["epochs_saved"][number] for number in pruned)),
     }
 
 

@@ -11,9 +11,10 @@ from joblib import delayed, effective_n_jobs
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from .epochs import EpochWatch
 from .folds import score_fold
 from .ownership import by_place, take_up, working_at
-from .pruning import FOLD_SCORES, takes_fold_scores
+from .pruning import FOLD_SCORES, ForgivingPruner, takes_fold_scores
 from .sampling import find_place
 
 __all__ = ["Budget", "Searcher"]
@@ -125,6 +126,8 @@ class Searcher:
 
     def _is_taken_away(self):
         """Whether others took this worker for dead, and have ended its trial."""
+        if self.trial is None:
+            return False
         return self.study._storage.get_trial(self.trial._trial_id).state.is_finished()
 
     def _trial(self, trial):
@@ -150,31 +153,35 @@ class Searcher:
             return self._run_folds(trial, place, params)
 
     def _run_folds(self, trial, place, params):
-        found, scores = [], []
+        found, scores, watch = [], [], self._watch()
         for start in range(0, len(self.folds), self.at_once):
             results = self.parallel(
-                delayed(score_fold)(self.task, params, train, test)
+                delayed(score_fold)(self.task, params, train, test, watch)
                 for train, test in self.folds[start : start + self.at_once]
             )
             # Decisions are taken fold by fold, in order, whatever ran at once.
             for result in results:
+                if result["is_stopped"]:
+                    trial.set_user_attr("cut", {"epochs": result["epochs"]})
+                    self._keep(trial, found, scores, result, state="pruned")
+                    raise optuna.TrialPruned(f"behind within fold {len(found) + 1}")
                 if place == 0 and not found and result["about_cohort"] is not None:
                     raise result["about_cohort"]
                 found.append(_kept(result))
                 score = self._deciding(result["test_scores"])
                 scores.append(score)
                 if not np.isfinite(score):
-                    self._keep(trial, found, scores, state="failed")
+                    self._keep(trial, found, scores, result, state="failed")
                     raise optuna.TrialPruned("a fold failed")
                 if len(found) == len(self.folds):
                     break
                 if self._is_behind(trial, scores):
-                    self._keep(trial, found, scores, state="pruned")
+                    self._keep(trial, found, scores, result, state="pruned")
                     raise optuna.TrialPruned(f"behind after {len(found)} folds")
             if len(found) < len(self.folds) and self._is_late():
                 raise _BrokenOff("out of time")
         self._is_behind(trial, scores)
-        self._keep(trial, found, scores, state="complete")
+        self._keep(trial, found, scores, result, state="complete")
         return float(np.mean(scores))
 
     def _is_behind(self, trial, scores):
@@ -188,7 +195,18 @@ class Searcher:
             return False
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
-    def _keep(self, trial, found, scores, *, state):
+    def _watch(self):
+        """What looks at the training of networks: with the curves of the best trial, if any."""
+        if not isinstance(self.study.pruner, ForgivingPruner):
+            return None
+        try:
+            folds = self.study.best_trial.user_attrs["folds"]
+        except ValueError:
+            return None
+        return EpochWatch(folds[0]["kind"], [fold["curve"] for fold in folds])
+
+    def _keep(self, trial, found, scores, last, *, state):
+        trial.set_user_attr("n_epochs", last["n_epochs"])  # in every fold
         trial.set_user_attr(FOLD_SCORES, scores)
         trial.set_user_attr("folds", found)
         trial.set_user_attr("state", state)
@@ -228,5 +246,6 @@ def _kept(result):
         kept["train_scores"] = plain(result["train_scores"])
     for name in ("fit_time", "score_time", "n_test_samples"):
         kept[name] = float(result[name])
-    kept["fit_error"] = result["fit_error"]
+    for name in ("fit_error", "epochs", "curve", "kind"):
+        kept[name] = result[name]
     return kept
