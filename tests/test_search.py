@@ -248,8 +248,25 @@ def test_fits_that_fail_are_told_and_not_chosen():
     with pytest.raises(RuntimeError, match="diverged"):
         search.set_params(error_score="raise").fit(*ROWS)
     assert not hasattr(search, "best_params_")
-    with pytest.raises(ValueError, match=r"(?s)All the .* fits failed.*diverged"):
-        OptunaSearch(Planted(fails=True), {"quality": [0.5]}, n_trials=2).fit(*ROWS)
+    hopeless = OptunaSearch(Planted(fails=True), {"quality": [0.5]}, n_trials=2)
+    with pytest.raises(RuntimeError, match="diverged"):  # the error itself, not that all failed
+        hopeless.fit(*ROWS)
+
+
+def nan(estimator, X, y):
+    return np.nan
+
+
+def not_computable(estimator, X, y):
+    raise ZeroDivisionError("no events")
+
+
+def test_scores_that_are_none_are_told():
+    search = OptunaSearch(Planted(), {"quality": [0.5, 0.7]}, cv=2, n_trials=2)
+    with pytest.raises(ValueError, match="none of 2 trials has a score in every fold"):
+        search.set_params(scoring=nan).fit(*ROWS)
+    with pytest.raises(ValueError, match=r"(?s)All the 2 fits failed.*no events"):
+        search.set_params(scoring=not_computable).fit(*ROWS)
 
 
 def test_a_cohort_that_cannot_be_used_is_said_at_once():

@@ -131,10 +131,15 @@ def score_fold(task, params, train, test, watch=None):
     inside = None if task.groups is None else task.groups[train]
     # A worker on another machine does not see the folder, and prepares for itself.
     bank = task.bank if task.bank is not None and task.bank.folder.is_dir() else None
+    start = time.perf_counter()
     with sharing(bank):
-        start = time.perf_counter()
         try:
             fit_held(model, X_train, y_train, inside, **further)
+            fitted = time.perf_counter()
+            found["test_scores"] = _scores(task, model, X_test, y_test, test)
+            found |= {"fit_time": fitted - start, "score_time": time.perf_counter() - fitted}
+            if task.return_train_score:
+                found["train_scores"] = _scores(task, model, X_train, y_train, train)
         except StoppedTraining:
             return _watched(watch, network) | {"is_stopped": True}
         except Exception as error:
@@ -143,21 +148,8 @@ def score_fold(task, params, train, test, watch=None):
             found["fit_error"] = traceback.format_exc()
             found["about_cohort"] = error if isinstance(error, CohortError) else None
             scores = dict.fromkeys(_names(task.scorer), task.error_score) or task.error_score
-            return (
-                _watched(watch, network)
-                | found
-                | {
-                    "test_scores": scores,
-                    "train_scores": scores,
-                    "fit_time": time.perf_counter() - start,
-                    "score_time": 0.0,
-                }
-            )
-        fitted = time.perf_counter()
-        found["test_scores"] = _scores(task, model, X_test, y_test, test)
-        found |= {"fit_time": fitted - start, "score_time": time.perf_counter() - fitted}
-        if task.return_train_score:
-            found["train_scores"] = _scores(task, model, X_train, y_train, train)
+            found |= {"test_scores": scores, "train_scores": scores}
+            found |= {"fit_time": time.perf_counter() - start, "score_time": 0.0}
     return _watched(watch, network) | found
 
 
@@ -178,7 +170,9 @@ def _watched(watch, network):
 
 def _scores(task, model, X, y, rows):
     further = _check_method_params(task.X, params=task.score_params, indices=rows)
-    return _score(model, X, y, task.scorer, further, task.error_score)
+    # Of several scores, those that cannot be computed are replaced one by one.
+    error_score = task.error_score if _names(task.scorer) else "raise"
+    return _score(model, X, y, task.scorer, further, error_score)
 
 
 def _names(scorer):

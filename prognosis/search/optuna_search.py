@@ -378,9 +378,10 @@ class OptunaSearch(BaseSearchCV):
         trials = list(finished.values())
         complete = [trial for trial in trials if trial.user_attrs["state"] == "complete"]
         folds = [fold for trial in trials for fold in trial.user_attrs["folds"]]
-        _warn_or_raise_about_fit_failures(folds, self.error_score)
         if not complete:
             self._refit(task, space.again(trials[0]))  # which most probably says what is wrong
+        _warn_or_raise_about_fit_failures(folds, self.error_score)
+        if not complete:
             raise ValueError(
                 f"none of {len(trials)} trials has a score in every fold: the scores are NaN; "
                 "choose another scoring, or fewer folds"

@@ -98,7 +98,8 @@ def mean_times(trials):
     """Mean and standard deviation of times over those folds of every trial that were run."""
     found = {}
     for name in ("fit_time", "score_time"):
-        times = [[fold[name] for fold in trial.user_attrs["folds"]] for trial in trials]
+        # NaN where a trial was stopped within its first fold
+        times = [[fold[name] for fold in trial.user_attrs["folds"]] or [np.nan] for trial in trials]
         found[f"mean_{name}"] = np.array([np.mean(one) for one in times])
         found[f"std_{name}"] = np.array([np.std(one) for one in times])
     return found
