@@ -24,6 +24,7 @@ from .studies.matched_groups import LockBoxError, MatchedGroups
 from .studies.place import coef_image, coef_table, place_model
 from .splits import PatientFolds
 from .search.optuna_search import OptunaSearch
+from .search.ready import search_space
 from .explanation.counterfactuals.counterfactual import counterfactuals
 from .explanation.counterfactuals.results import Counterfactuals
 from .explanation.selection import RegionSelector
