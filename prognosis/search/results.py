@@ -1,10 +1,20 @@
 """What a search found, as a table with one row per trial, and which row to choose."""
 
 import warnings
+from numbers import Integral, Real
 
 import numpy as np
 
-__all__ = ["fold_results", "mean_times", "pruning_summary", "trial_columns", "within_one_se"]
+from imaging.parameters import shown
+
+__all__ = [
+    "fold_results",
+    "in_words",
+    "mean_times",
+    "pruning_summary",
+    "trial_columns",
+    "within_one_se",
+]
 
 
 def fold_results(trials, n_folds, names, *, with_train):
@@ -92,6 +102,22 @@ def pruning_summary(columns, n_folds):
         "epochs_run": int(epochs),
         "epochs_saved": int(sum(columns["epochs_saved"][number] for number in pruned)),
     }
+
+
+def in_words(params):
+    """Parameters as text for reading.
+
+    Examples
+    --------
+    >>> in_words({"learning_rate": 0.00123456, "augment": True})
+    'learning_rate=0.00123, augment=True'
+    """
+
+    def text(value):
+        is_real = isinstance(value, Real) and not isinstance(value, (bool, Integral))
+        return f"{value:.3g}" if is_real else shown(value)
+
+    return ", ".join(f"{name}={text(value)}" for name, value in params.items())
 
 
 def mean_times(trials):
