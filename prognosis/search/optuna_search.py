@@ -74,6 +74,10 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         With every trial; in memory, whatever the storage.
     n_splits_ : int
         Folds.
+    cohort_ : dict
+        What ``X.attrs["cohort"]`` says of it: whether it is simulated, for instance.
+    starts_as_given_ : bool
+        Whether the first trial has all parameters as the estimator has them.
     folds_ : list of (ndarray of int, ndarray of int)
         Row numbers of training and test, the same for every trial.
     scorer_, multimetric_, refit_time_, classes_, n_features_in_, feature_names_in_
@@ -208,6 +212,7 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
             parts |= fingerprints({"folds": self.folds_, "seed": seed})
         name = self.study_name or type(self.estimator).__name__
         sampler = PlacedSampler(self.sampler, seed, space.first)
+        self.cohort_ = dict(getattr(task.X, "attrs", {}).get("cohort", {}))
         study, note = open_study(storage, name, parts, sampler=sampler, pruner=pruner)
         progress = stack.enter_context(Progress(self.n_trials, self.verbose))
         progress.say(note)
@@ -216,6 +221,7 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
                 study, space, task, self.folds_, self.refit, parallel=parallel, budget=budget
             )
             searcher.run(progress)
+        self.starts_as_given_ = space.starts_as_given(sampler)
         self._tabulate(searcher.finished(), space, task)
         self.study_ = copied(study)
         if self.refit:

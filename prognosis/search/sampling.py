@@ -54,6 +54,11 @@ class PlacedSampler(BaseSampler):
         self.place = 0
         self.sampler = make if isinstance(make, BaseSampler) else None
 
+    @property
+    def keeps_first(self):
+        """Whether the trial at place 0 is not the sampler's, but what one began with."""
+        return not isinstance(self.sampler, (BruteForceSampler, GridSampler))
+
     def before_trial(self, study, trial):
         self.place = find_place(trial, study.get_trials(deepcopy=False))
         if not isinstance(self.make, BaseSampler):
@@ -77,8 +82,7 @@ class PlacedSampler(BaseSampler):
         return self.sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        through_all = isinstance(self.sampler, (BruteForceSampler, GridSampler))
-        if self.place == 0 and param_name in self.first and not through_all:
+        if self.place == 0 and param_name in self.first and self.keeps_first:
             return self.first[param_name]
         return self.sampler.sample_independent(study, trial, param_name, param_distribution)
 

@@ -66,6 +66,10 @@ class Space:
             if inside and abs(offset - round(offset)) < 1e-9:
                 self.first[name] = value
 
+    def starts_as_given(self, sampler):
+        """Whether the first trial has the estimator's own value of every parameter."""
+        return sampler.keeps_first and set(self.first) == set(self.distributions) != set()
+
     def suggest(self, trial):
         """The parameters of a trial, a dict.
 
