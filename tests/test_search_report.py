@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -46,7 +47,7 @@ def searching(**options):
 
 @pytest.fixture(scope="module")
 def search(cohort):
-    return searching().fit(*cohort)
+    return searching(n_trials=24).fit(*cohort)
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +88,12 @@ def test_numbers_are_those_of_the_search(page, search):
     assert f"{search.best_score_:.3f}".replace("-", "−") in page
     first = search.cv_results_["mean_test_score"][0]
     assert f"as it was given has {first:.3f}".replace("-", "−") in page
-    assert page.count("<tr") - 1 - 1 - 2 == 12  # two heads, two parameters
-    assert "the best of 12" in page and "too good" in page
+    assert page.count("<tr") - 1 - 1 - 2 == 24  # two heads, two parameters
+    assert "the best of 24" in page and "too good" in page
     summary = search.search_summary()
-    assert summary["trials"] == 12 and summary["inner_score"] == search.best_score_
-    assert f"saved {summary['folds_saved']} of 36 folds" in page
-    assert summary["folds_run"] + summary["folds_saved"] == 36
+    assert summary["trials"] == 24 and summary["inner_score"] == search.best_score_
+    assert f"saved {summary['folds_saved']} of 72 folds" in page
+    assert summary["folds_run"] + summary["folds_saved"] == 72
 
 
 def test_simulated_is_said_everywhere(page, cohort, tmp_path):
@@ -207,22 +208,22 @@ class Coin(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X):
-        drawn = [np.random.default_rng([self.seed, int(row)]).random() for row in X["row"]]
-        return np.c_[1 - np.array(drawn), drawn]
+        drawn = np.random.default_rng(self.seed).random(1000)[X["row"]]
+        return np.c_[1 - drawn, drawn]
 
     def predict(self, X):
         return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(int)]
 
 
 def test_the_best_of_many_coins_is_a_coin():
-    X, y = pd.DataFrame({"row": np.arange(80)}), pd.Series(np.tile([0, 1], 40), name="side")
+    X, y = pd.DataFrame({"row": np.arange(400)}), pd.Series(np.tile([0, 1], 200), name="side")
     search = OptunaSearch(
-        Coin(), {"seed": IntDistribution(0, 10**6)}, cv=3, n_trials=15, random_state=0
-    ).set_params(scoring="roc_auc")
+        Coin(), {"seed": IntDistribution(0, 10**6)}, cv=3, n_trials=60, random_state=0
+    ).set_params(scoring="roc_auc", pruner=None, sampler=RandomSampler)
     result = compare({"coins": search, "coin": Coin()}, X, y, cv=4, random_state=0)
     found = result.searches
-    assert found["inner_score"].mean() > 0.58
-    assert found["outer_score"].mean() < found["inner_score"].mean() - 0.05
+    assert found["inner_score"].mean() > 0.55
+    assert found["outer_score"].mean() < found["inner_score"].mean() - 0.03
     assert result.table.loc["coins", "auc_low"] < 0.5
 
 
