@@ -16,8 +16,7 @@ from optuna.trial import TrialState
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 
 from prognosis import OptunaSearch
-from prognosis.search import ownership
-from prognosis.search.ownership import by_place, owner, take_up, working_at
+from prognosis.search.ownership import Pulse, by_place, owner, take_up
 from prognosis.search.studies import open_storage
 
 # Both this file and the processes that it starts and kills make the very same search.
@@ -224,7 +223,7 @@ def test_who_works_at_a_trial_says_so_again_and_again(tmp_path):
     storage = open_storage(tmp_path / "study.journal")
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    with working_at(trial, storage, every_s=0.01):
+    with Pulse(storage, every_s=0.01) as pulse, pulse.working_at(trial):
         deadline = time.monotonic() + 10
         while "beat" not in study.trials[0].user_attrs and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -245,14 +244,14 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_another_trial(mortal, mon
         return fit(self, X, y)
 
     running = []
-    begin = ownership.working_at
+    begin = Pulse.working_at
 
-    def noted(trial, storage):
+    def noted(self, trial):
         running.append((trial.study, trial))
-        return begin(trial, storage)
+        return begin(self, trial)
 
     monkeypatch.setattr(mortal.Mortal, "fit", slow)
-    monkeypatch.setattr("prognosis.search.running.working_at", noted)
+    monkeypatch.setattr(Pulse, "working_at", noted)
     search.fit(mortal.X, mortal.Y)
     assert len(lost) == 1 and len(search.cv_results_["params"]) == 5
 

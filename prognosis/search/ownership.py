@@ -11,11 +11,12 @@ import time
 from contextlib import contextmanager, suppress
 
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from .sampling import AGAIN, find_place
 
-__all__ = ["FINISHED", "by_place", "is_alive", "owner", "take_up", "working_at"]
+__all__ = ["FINISHED", "Pulse", "by_place", "is_alive", "owner", "take_up"]
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 BEAT_S = 60
@@ -44,26 +45,53 @@ def is_alive(trial):
     return _began(who["pid"]) == who["began"]
 
 
-@contextmanager
-def working_at(trial, storage, *, every_s=BEAT_S):
-    """Say in the study that this process works at a trial, for as long as the block lasts."""
-    trial.set_user_attr("owner", owner() | {"at": time.time()})
-    done = threading.Event()
+class Pulse:
+    """Says in a study, again and again, that this process is alive and works at a trial.
 
-    def beat():
-        while not done.wait(every_s):
-            with suppress(Exception):  # a beat that is missed is no reason to lose the trial
-                storage.set_trial_user_attr(trial._trial_id, "beat", time.time())
+    Used as a context, in which a thread of its own does so; a study in memory hears nothing, since
+    nobody else can.
+
+    Parameters
+    ----------
+    storage : optuna.storages.BaseStorage
+    every_s : float
+    """
+
+    def __init__(self, storage, *, every_s=BEAT_S):
+        self.storage = storage
+        self.every_s = every_s
+        self.trial = None
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self):
+        if not isinstance(self.storage, InMemoryStorage):
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        if self.thread.is_alive():
+            self.thread.join()
+
+    @contextmanager
+    def working_at(self, trial):
+        """This process works at a trial for as long as the block lasts."""
+        trial.set_user_attr("owner", owner() | {"at": time.time()})
+        self.trial = trial
+        try:
+            yield
+        finally:
+            self.trial = None
+
+    def _beat(self):
+        while not self.done.wait(self.every_s):
+            trial = self.trial
+            if trial is not None:
+                with suppress(Exception):  # a beat that is missed is no reason to lose the trial
+                    self.storage.set_trial_user_attr(trial._trial_id, "beat", time.time())
         with suppress(Exception):
-            storage.remove_session()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+            self.storage.remove_session()
 
 
 def by_place(study):

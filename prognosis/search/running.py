@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from .epochs import EpochWatch
 from .folds import score_fold
-from .ownership import by_place, take_up, working_at
+from .ownership import Pulse, by_place, take_up
 from .pruning import FOLD_SCORES, ForgivingPruner, takes_fold_scores
 from .sampling import find_place
 
@@ -100,8 +100,13 @@ class Searcher:
         progress : Progress
         """
         self.progress = progress
+        with Pulse(self.study._storage) as self.pulse:
+            self._run()
+
+    def _run(self):
         while True:
             taken, running = take_up(self.study, self.budget.n_trials)
+            self.progress.show(self.study, taken)
             enough = taken >= self.budget.n_trials
             if enough and running and self.budget.left() > 0:
                 time.sleep(WAIT_S)  # they count, or they are taken up
@@ -147,7 +152,7 @@ class Searcher:
         trial.set_user_attr("place", place)
         if place >= self.budget.n_trials:
             raise _BrokenOff("another worker has taken the last trial")
-        with working_at(trial, self.study._storage):
+        with self.pulse.working_at(trial):
             params = self.space.suggest(trial)
             self.task.model(params)  # parameters that there are not are no failure of a fit
             return self._run_folds(trial, place, params)
