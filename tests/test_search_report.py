@@ -143,6 +143,14 @@ def test_pages_of_searches_that_differ(cohort, tmp_path):
     assert not (tmp_path / "none.html").exists()
 
 
+def test_reports_name_no_place_where_things_are_kept(cohort, tmp_path):
+    kept = searching(n_trials=2, storage=tmp_path / "kept.journal")
+    text = search_report(kept.fit(*cohort), tmp_path / "kept.html").read_text()
+    assert "kept.journal" not in text and "OptunaSearch(" in text
+    about = compare({"kept": kept}, *cohort, cv=2, random_state=0).metadata
+    assert "kept.journal" not in about["models"]["kept"]
+
+
 # ---------------------------------------------------------------------- inside of compare
 
 

@@ -24,8 +24,9 @@ class EpochWatch:
     """Looks at a training after each epoch, and stops it where there is no hope.
 
     The rule is forgiving, as between folds: no stop before even the worst fold of the best trial,
-    at half of the way that this training has gone, was better than this training has ever been.
-    Ways are shares of `epochs`, since learning rates fall along them.
+    at half of the way that this training has gone, was better than this training has ever been,
+    and by more than a standard deviation between folds. Ways are shares of `epochs`, since learning
+    rates fall along them.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class EpochWatch:
     >>> watch.begin([True], n_epochs=8)
     >>> for epoch, loss in enumerate([0.9, 0.8, 0.75], start=1):
     ...     watch(epoch, {"valid_loss": loss})
-    >>> watch(4, {"valid_loss": 0.71})
+    >>> watch(4, {"valid_loss": 0.72})
     Traceback (most recent call last):
         ...
     prognosis.search.epochs.StoppedTraining: behind after 4 of 8 epochs
@@ -83,8 +84,11 @@ class EpochWatch:
             raise StoppedTraining(f"behind after {epoch} of {self.n_epochs} epochs")
 
     def allowed(self, share):
-        """The lowest loss of the best trial after this share of its way, in its worst fold."""
-        return max(_at(curve, share) for curve in self.curves)
+        """The highest lowest loss that is not behind, after this share of the best trial's way."""
+        losses = [_at(curve, share) for curve in self.curves]
+        if not np.isfinite(losses).all():
+            return np.inf
+        return max(losses) + (np.std(losses, ddof=1) if len(losses) > 1 else 0.0)
 
 
 def find_network(model):

@@ -158,14 +158,18 @@ class Searcher:
             return self._run_folds(trial, place, params)
 
     def _run_folds(self, trial, place, params):
-        found, scores, watch = [], [], self._watch()
+        found, scores = [], []
         for start in range(0, len(self.folds), self.at_once):
+            folds, watch = self.folds[start : start + self.at_once], self._watch()
+            if len(folds) == 1 and self._is_ahead(scores):
+                watch = None
             results = self.parallel(
-                delayed(score_fold)(self.task, params, train, test, watch)
-                for train, test in self.folds[start : start + self.at_once]
+                delayed(score_fold)(self.task, params, train, test, watch) for train, test in folds
             )
             # Decisions are taken fold by fold, in order, whatever ran at once.
-            for result in results:
+            for (train, test), result in zip(folds, results, strict=True):
+                if result["is_stopped"] and self._is_ahead(scores):
+                    result = score_fold(self.task, params, train, test)
                 if result["is_stopped"]:
                     trial.set_user_attr("cut", {"epochs": result["epochs"]})
                     self._keep(trial, found, scores, result, state="pruned")
@@ -202,13 +206,24 @@ class Searcher:
 
     def _watch(self):
         """What looks at the training of networks: with the curves of the best trial, if any."""
-        if not isinstance(self.study.pruner, ForgivingPruner):
+        best = self._best()
+        if best is None or not isinstance(self.study.pruner, ForgivingPruner):
             return None
+        return EpochWatch(best["folds"][0]["kind"], [fold["curve"] for fold in best["folds"]])
+
+    def _is_ahead(self, scores):
+        """Whether a trial is not behind the best one on the folds that it has run."""
+        best = self._best()
+        if best is None or not scores:
+            return False
+        return np.mean(scores) >= np.mean(best[FOLD_SCORES][: len(scores)])
+
+    def _best(self):
+        """What is known of the best trial, or None."""
         try:
-            folds = self.study.best_trial.user_attrs["folds"]
+            return self.study.best_trial.user_attrs
         except ValueError:
             return None
-        return EpochWatch(folds[0]["kind"], [fold["curve"] for fold in folds])
 
     def _keep(self, trial, found, scores, last, *, state):
         trial.set_user_attr("n_epochs", last["n_epochs"])  # in every fold

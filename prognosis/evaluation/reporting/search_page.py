@@ -230,7 +230,7 @@ def _facts(search):
     versions |= {name: found for name in PACKAGES if (found := _version(name))}
     # Where trials and images are kept changes no result.
     caches = [name for name in search.get_params() if name.split("__")[-1] == "memory"]
-    plain = clone(search).set_params(storage=None, **dict.fromkeys(caches))
+    plain = clone(search).set_params(**dict.fromkeys(["storage", *caches]))
     return [
         ("Search", " ".join(repr(plain).split())),
         ("Study", search.study_.study_name),

@@ -264,7 +264,7 @@ def optimism(name, rows):
         f"The search of {_quoted(name)} took {rows['trials'].mean():.0f} trials in a fold; its "
         f"best inner score ({rows['scoring'].iloc[0]}) was {format_number(inner)} on average, and "
         f"what it chose had {format_number(outer)} on patients outside "
-        f"({format_number(inner - outer, sign=True)} was too good)."
+        f"(optimism {format_number(inner - outer, sign=True)})."
     )
 
 
