@@ -100,8 +100,8 @@ class SearchParameters:
         kind='"auto", pruner, or None',
         doc="""
         Stops trials that are clearly behind. "auto" stops one between folds that is worse on
-        average than the best trial is in its worst fold, or that a Wilcoxon test on paired folds
-        finds worse; never one that is ahead on the folds they share. Networks with
+        average than the best trial is in its worst fold, or that a paired t-test on the folds they
+        share finds worse; never one that is ahead on the folds they share. Networks with
         `validation_fraction` it stops within a fold, too: where their lowest validation loss is
         above what that of the best trial was in its worst fold at half of the way, by more than a
         standard deviation between folds. None runs every fold; a pruner of Optuna is asked between
