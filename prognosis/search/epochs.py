@@ -40,8 +40,6 @@ class EpochWatch:
     ----------
     epochs : int
         Epochs that were run.
-    curve : list of float
-        Validation losses of the first network.
 
     Examples
     --------
@@ -64,19 +62,16 @@ class EpochWatch:
         """A fold begins, whose losses are of this kind and which takes so many epochs."""
         self.is_comparable = kind is not None and kind == self.kind and bool(self.curves)
         self.n_epochs = n_epochs
-        self.epochs, self.curve, self.lowest, self.n_networks = 0, [], np.inf, 0
+        self.epochs, self.lowest = 0, np.inf
 
     def __call__(self, epoch, row):
         """Count an epoch; raises StoppedTraining where there is no hope."""
         self.epochs += 1
         if epoch == 1:
             self.lowest = np.inf
-            self.n_networks += 1
         loss = row.get("valid_loss")
         if loss is None:
             return
-        if self.n_networks == 1:
-            self.curve.append(round(float(loss), 6))
         self.lowest = min(self.lowest, loss)
         if not self.is_comparable or epoch == self.n_epochs:
             return

@@ -158,12 +158,16 @@ def _watched(watch, network):
     if network is None:
         return {"is_stopped": False, "epochs": 0, "n_epochs": 0, "curve": [], "kind": None}
     network._on_epoch = None
+    # Where networks are trained in other processes, only what they bring back is known here.
+    histories = getattr(network, "history_", [])
+    losses = [row["valid_loss"] for history in histories[:1] for row in history if len(row) > 1]
+    curve = [round(loss, 6) for loss in losses]
     return {
         "is_stopped": False,
-        "epochs": watch.epochs,
+        "epochs": sum(map(len, histories)) or watch.epochs,
         "n_epochs": network.epochs * network.n_seeds,
         # Stopped early for want of progress: it stays where it is.
-        "curve": watch.curve + watch.curve[-1:] * (network.epochs - len(watch.curve)),
+        "curve": curve + curve[-1:] * (network.epochs - len(curve)),
         "kind": loss_kind(network),
     }
 

@@ -10,16 +10,16 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from .sampling import AGAIN, find_place
 
-__all__ = ["FINISHED", "Pulse", "by_place", "is_alive", "owner", "take_up"]
+__all__ = ["FINISHED", "Pulse", "by_place", "claim", "is_alive", "owner", "take_up"]
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 BEAT_S = 60
+NEW_S = 30
 SILENT_S = 600  # without a word for so long, a process on another machine is dead
 
 
@@ -32,8 +32,8 @@ def is_alive(trial):
     """Whether somebody still works at a running trial."""
     who = trial.user_attrs.get("owner")
     now = time.time()
-    if who is None:  # just begun, or begun by something else
-        return now - trial.datetime_start.timestamp() < SILENT_S
+    if who is None:  # it was begun a moment ago, or whoever began it died there and then
+        return now - trial.datetime_start.timestamp() < NEW_S
     if who["host"] != _host():
         return now - max(trial.user_attrs.get("beat", 0), who.get("at", 0)) < SILENT_S
     try:
@@ -43,6 +43,11 @@ def is_alive(trial):
     except PermissionError:
         pass
     return _began(who["pid"]) == who["began"]
+
+
+def claim(storage, trial):
+    """Say in a study that a trial is that of this process."""
+    storage.set_trial_user_attr(trial._trial_id, "owner", owner() | {"at": time.time()})
 
 
 class Pulse:
@@ -77,7 +82,6 @@ class Pulse:
     @contextmanager
     def working_at(self, trial):
         """This process works at a trial for as long as the block lasts."""
-        trial.set_user_attr("owner", owner() | {"at": time.time()})
         self.trial = trial
         try:
             yield
@@ -130,7 +134,7 @@ def take_up(study, n_trials):
             taken, running = taken + 1, running + 1
             continue
         for trial in at_work:
-            with suppress(UpdateFinishedTrialError):  # somebody else found it, too
+            with suppress(RuntimeError):  # somebody else found it, too
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         if place < n_trials and TrialState.WAITING not in states:
             study.enqueue_trial({}, user_attrs={"place": place, AGAIN: True})

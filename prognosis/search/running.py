@@ -8,12 +8,11 @@ import time
 import numpy as np
 import optuna
 from joblib import delayed, effective_n_jobs
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from .epochs import EpochWatch
 from .folds import score_fold
-from .ownership import Pulse, by_place, take_up
+from .ownership import Pulse, by_place, claim, take_up
 from .pruning import FOLD_SCORES, ForgivingPruner, takes_fold_scores
 from .sampling import find_place
 
@@ -81,6 +80,7 @@ class Searcher:
 
     def __init__(self, study, space, task, folds, metric, *, parallel, budget):
         self.study = study
+        study.sampler.begin = claim
         self.space = space
         self.task = task
         self.folds = folds
@@ -139,10 +139,9 @@ class Searcher:
         self.trial = trial
         try:
             return self._evaluated(trial)
-        except UpdateFinishedTrialError:
-            raise
         except Exception as error:
-            self.error = error
+            if not self._is_taken_away():
+                self.error = error
             raise
 
     def _evaluated(self, trial):

@@ -4,6 +4,7 @@ A trial has a *place*, which counts from 0. A trial that was cut off is tried ag
 it draws what it drew before, as long as one worker is at the study.
 """
 
+import copy
 import warnings
 
 import numpy as np
@@ -45,6 +46,11 @@ class PlacedSampler(BaseSampler):
     seed : int
     first : dict of str to object
         What the trial at place 0 takes, unless the sampler goes through all there is.
+
+    Attributes
+    ----------
+    begin : callable or None
+        Called with storage and trial as soon as there is a new one.
     """
 
     def __init__(self, make, seed, first):
@@ -52,7 +58,8 @@ class PlacedSampler(BaseSampler):
         self.seed = seed
         self.first = first
         self.place = 0
-        self.sampler = make if isinstance(make, BaseSampler) else None
+        self.begin = None
+        self.sampler = copy.deepcopy(make) if isinstance(make, BaseSampler) else None
 
     @property
     def keeps_first(self):
@@ -60,6 +67,8 @@ class PlacedSampler(BaseSampler):
         return not isinstance(self.sampler, (BruteForceSampler, GridSampler))
 
     def before_trial(self, study, trial):
+        if self.begin is not None:
+            self.begin(study._storage, trial)
         self.place = find_place(trial, study.get_trials(deepcopy=False))
         if not isinstance(self.make, BaseSampler):
             drawn = np.random.SeedSequence([self.seed, self.place]).generate_state(1)
