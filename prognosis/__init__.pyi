@@ -20,10 +20,13 @@ from .views.roi import RoiSymbols
 from .views.stitched import StitchedSlices
 from .views.volume import Volumes
 from .evaluation.protocol.comparison import Comparison, compare
+from .evaluation.reporting.search_page import search_report
 from .studies.ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .studies.place import coef_image, coef_table, place_model
 from .splits import PatientFolds
+from .search.optuna_search import OptunaSearch
+from .search.ready import search_space
 from .explanation.counterfactuals.counterfactual import counterfactuals
 from .explanation.counterfactuals.results import Counterfactuals
 from .explanation.selection import RegionSelector

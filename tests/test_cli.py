@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from prognosis.cli import main
-from prognosis.commands import compare
+from prognosis.commands import study
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +191,14 @@ class TestFailures:
         def interrupted(_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(compare, "load_named_cohort", interrupted)
+        monkeypatch.setattr(study, "load_named_cohort", interrupted)
         is_refused(run(*TABULAR), 130, "nothing was written", tmp_path / "report")
 
     def test_no_place_for_the_report_is_found_before_the_work(self, run, tmp_path, monkeypatch):
         def worked(_):
             raise AssertionError("started to work")
 
-        monkeypatch.setattr(compare, "load_named_cohort", worked)
+        monkeypatch.setattr(study, "load_named_cohort", worked)
         (tmp_path / "file").write_text("keep")
         for out in (tmp_path / "file", tmp_path / "file" / "report"):
             code, _, err = run(*TABULAR, out=out)

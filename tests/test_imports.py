@@ -32,6 +32,7 @@ FLOORS = {
         "views",
         "estimators",
         "features",
+        "search",
         "evaluation",
         "studies",
         "explanation",

@@ -56,6 +56,7 @@ def train_network(
     higher_is_better=True,
     checkpoint=None,
     settings=None,
+    on_epoch=None,
 ):
     """Train a network and return it on the CPU, ready to be pickled.
 
@@ -101,6 +102,9 @@ def train_network(
         goes on from it.
     settings : dict, default=None
         What else the training depends on, so that a checkpoint of another one is refused.
+    on_epoch : callable, default=None
+        Called after each epoch with its number, from 1, and what `history` says of it, a dict. What
+        it raises ends the training, and is raised.
 
     Returns
     -------
@@ -132,6 +136,8 @@ def train_network(
             callbacks.append(("clock", _TellEpoch()))
         if score is not None:
             callbacks.append(("score", _Score(score)))
+        if on_epoch is not None:
+            callbacks.append(("report", _Report(on_epoch)))
         if score is not None or validation is not None:
             stopping = _Stopping(
                 monitor="valid_loss" if score is None else "score",
@@ -174,12 +180,7 @@ def train_network(
             bar.close()
         network = engine.module_
         network.to("cpu").eval()
-    keys = ("train_loss", "valid_loss", "score")
-    # Plain numbers, as they come back from a checkpoint.
-    history = [
-        {key: float(row[key]) for key in keys if key in row} for row in engine.history.to_list()
-    ]
-    return network, history
+    return network, [_of_epoch(row) for row in engine.history.to_list()]
 
 
 def apply_network(network, inputs, *, method="forward", batch_size=64, device="auto", n_threads=1):
@@ -333,6 +334,14 @@ class _Score(Callback):
         net.history.record("score", value)
 
 
+class _Report(Callback):
+    def __init__(self, on_epoch):
+        self.on_epoch = on_epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        self.on_epoch(len(net.history), _of_epoch(net.history[-1]))
+
+
 class _EpochBar(Callback):
     """One progress bar for the whole training, on stderr."""
 
@@ -364,6 +373,12 @@ class _EpochBar(Callback):
     def close(self):
         if self.bar_ is not None:
             self.bar_.close()
+
+
+def _of_epoch(row):
+    """What is told of an epoch: plain numbers, as they come back from a checkpoint."""
+    keys = ("train_loss", "valid_loss", "score")
+    return {key: float(row[key]) for key in keys if key in row}
 
 
 @functools.cache

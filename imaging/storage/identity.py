@@ -38,7 +38,8 @@ def identity(value):
         - text and paths that name a file: its name and content (and of an image its other halves
           and label tables), with ``~`` for the home folder;
         - arrays, tensors, tables, and nibabel images by their values;
-        - estimators and other objects by class and state, without cache folders (`memory`);
+        - estimators and other objects by class and state, without cache folders (`memory`) and
+          attributes that their class lists in ``_kept_elsewhere``;
         - functions and classes by name and code: of a user's module by the module's file and by the
           code in memory, of an installed distribution by its version.
 
@@ -214,6 +215,7 @@ class _Identities:
             part
             for name in sorted(state, key=str)
             if not (name == "memory" and hasattr(value, "get_params") and _is_cache(state[name]))
+            and name not in getattr(type(value), "_kept_elsewhere", ())
             and not isinstance(getattr(type(value), str(name), None), functools.cached_property)
             for part in (self.of(name), self.of(state[name]))
         ]

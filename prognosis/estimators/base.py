@@ -48,6 +48,8 @@ class ImageEstimator(ImageParameters, BaseEstimator):
     # The patient of each row, where it is handed on by metadata routing.
     __metadata_request__fit: ClassVar = {"groups": True}
     view_class: ClassVar = None
+    # Called after each epoch of each network, see `train_network`; a search sets it on its copies.
+    _on_epoch = None
 
     grid_ = _of_view("grid_", "Grid of the training images.")
     recipe_ = _of_view("recipe_", "How one scan becomes an array.")

@@ -8,6 +8,10 @@ import inspect
 __all__ = ["documented"]
 
 _BLOCKS = {
+    "search": """
+        `search_space` has a space of it ready for `OptunaSearch`: learning rate, weight decay,
+        dropout, epochs, augmentation.
+    """,
     "classes": """
         classes_ : ndarray of shape (n_classes,)
     """,

@@ -94,6 +94,10 @@ class FusionClassifier(_Fusion, ImageClassifier):
     {canvas}
     {fitted}
 
+    Notes
+    -----
+    {search}
+
     References
     ----------
     White et al. 2024, NeuroImage: Clinical 43:103638; Pölsterl et al. 2021, MICCAI, 688-698.
@@ -128,6 +132,10 @@ class FusionRegressor(_Fusion, ImageRegressor):
     {scaling}
     {canvas}
     {fitted}
+
+    Notes
+    -----
+    {search}
 
     References
     ----------

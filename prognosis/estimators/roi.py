@@ -29,6 +29,10 @@ class RoiSymbolClassifier(RoiParameters, ImageClassifier):
     {canvas}
     {fitted}
 
+    Notes
+    -----
+    {search}
+
     References
     ----------
     White et al. 2024, NeuroImage: Clinical 43:103638, arXiv 2310.19174.
@@ -63,6 +67,10 @@ class RoiSymbolRegressor(RoiParameters, ImageRegressor):
     {scaling}
     {canvas}
     {fitted}
+
+    Notes
+    -----
+    {search}
 
     References
     ----------

@@ -31,6 +31,10 @@ class StitchedSliceClassifier(StitchedParameters, ImageClassifier):
     {canvas}
     {fitted}
 
+    Notes
+    -----
+    {search}
+
     References
     ----------
     Roohani et al. 2018, arXiv 1811.10520; White et al. 2024, NeuroImage: Clinical 43:103638.
@@ -63,6 +67,10 @@ class StitchedSliceRegressor(StitchedParameters, ImageRegressor):
     {scaling}
     {canvas}
     {fitted}
+
+    Notes
+    -----
+    {search}
 
     References
     ----------

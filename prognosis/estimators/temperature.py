@@ -56,6 +56,8 @@ class TemperatureScaled(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
+    `search_space` has the space of its classifier ready for `OptunaSearch`.
+
     scikit-learn's ``CalibratedClassifierCV(method="temperature")`` does not stand in its place: up
     to version 1.9 it fails on an outcome whose index holds patient ids, learns nonsense where the
     classes are other numbers than 0, 1, ..., and tears patients apart where `cv` is a number.

@@ -77,5 +77,6 @@ def train_one(
         augment=estimator._augmentation(),
         seed=seed,
         label=type(estimator).__name__,
+        on_epoch=estimator._on_epoch,
         **settings,
     )

@@ -28,6 +28,10 @@ class VolumeClassifier(VolumeParameters, ImageClassifier):
     {classes}
     {fitted}
 
+    Notes
+    -----
+    {search}
+
     References
     ----------
     White et al. 2024, NeuroImage: Clinical 43:103638 (3-D ResNet-10 with and without tabular
@@ -58,6 +62,10 @@ class VolumeRegressor(VolumeParameters, ImageRegressor):
     ----------
     {scaling}
     {fitted}
+
+    Notes
+    -----
+    {search}
 
     Examples
     --------

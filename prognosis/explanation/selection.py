@@ -57,6 +57,10 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
     classes_ : ndarray, for classifiers
     n_features_in_, feature_names_in_
 
+    Notes
+    -----
+    `search_space` has the network's space and `k` ready for `OptunaSearch`.
+
     Examples
     --------
     >>> from prognosis import RegionSelector, RoiSymbolClassifier, make_stroke_cohort

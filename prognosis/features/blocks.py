@@ -47,6 +47,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
+    `search_space` has `length` ready for `OptunaSearch`.
+
     Columns are not standardised: a rarely lesioned region keeps its small variance, and ridge
     regression its doubt about it. Negative values take the root of their size.
 
@@ -135,6 +137,8 @@ class BlockEncoder(TakesTables, TransformerMixin, BaseEstimator):
 
     Notes
     -----
+    `search_space` has `penalties` ready for `OptunaSearch`.
+
     With `penalties`, the features of a block are divided by the square root of the block's penalty.
     A ridge penalty of one (``LogisticRegression(C=1)``, ``Ridge(alpha=1)``) then penalises the
     undivided features by exactly that number, whatever the learner. Learners that take penalties

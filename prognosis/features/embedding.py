@@ -46,6 +46,8 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
+    `search_space` has the network's space and `n_components` ready for `OptunaSearch`.
+
     ``fit_transform`` gives training patients the features of the one network that did not train on
     them; ``transform`` gives new patients the mean over all networks. So ``fit(X).transform(X)`` is
     not ``fit_transform(X)``, and on training patients only the latter is honest. A Pipeline does

@@ -44,6 +44,8 @@ class LesionKernel(ImageMeasurement):
 
     Notes
     -----
+    `search_space` has `length` ready for `OptunaSearch`.
+
     Made for large chronic lesions (ridge over ``alpha`` from 10^-3 to 10^4 on all components). In
     acute stroke with small lesions it adds nothing to size and severity; region loads as a block
     do. A fitted transformer holds the training patients' masks in coarse cubes: treat a pickle of

@@ -51,6 +51,10 @@ class OrdinalClassifier(ExceedingMixin, ClassifierMixin, BaseEstimator):
     feature_names_in_ : ndarray of str
         Where `X` has column names.
 
+    Notes
+    -----
+    `search_space` has `alpha` ready for `OptunaSearch`.
+
     References
     ----------
     McCullagh 1980, Regression models for ordinal data, Journal of the Royal Statistical Society B

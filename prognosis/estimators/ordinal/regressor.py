@@ -56,6 +56,10 @@ class OrdinalFromRegressor(ExceedingMixin, ClassifierMixin, MetaEstimatorMixin, 
     feature_names_in_ : ndarray of str
         Where `X` has column names.
 
+    Notes
+    -----
+    `search_space` has the space of its regressor ready for `OptunaSearch`.
+
     Examples
     --------
     >>> import numpy as np

@@ -33,6 +33,7 @@ from .inputs import (
 from .metadata import describe_run
 from .outcomes import cut_outcome
 from .running import cross_predict
+from .searches import search_table
 
 __all__ = ["Comparison", "compare"]
 
@@ -157,7 +158,7 @@ def compare(
         random_state = int(np.random.SeedSequence().generate_state(1)[0])
     drawn = {"groups": groups, "random_state": random_state, "needed": exceeding}
     splits = make_splits(cv, X, y, classification=classification, **drawn)
-    predictions, timings = cross_predict(
+    predictions, timings, searches = cross_predict(
         models,
         X,
         y,
@@ -176,6 +177,7 @@ def compare(
         baseline=baseline,
         metadata=about,
         df=df,
+        searches=searches,
     )
 
 
@@ -210,6 +212,11 @@ class Comparison:
         Degrees of freedom of the corrected resampled t-test, "folds" or "effective".
     metadata : dict
         Date, versions, seed, folds, cohort, outcome, models, cut.
+    searches : DataFrame
+        One row per fold of every model that is an `OptunaSearch` or a pipeline that ends in one:
+        ``trials``, ``pruned``, what was run and saved, ``chosen`` parameters, ``inner_score``, the
+        best one inside the training patients, and ``outer_score``, the same score on the test
+        patients. Their mean difference is the optimism of the search.
 
     Notes
     -----
@@ -239,6 +246,7 @@ class Comparison:
     baseline: str
     metadata: dict
     df: str = "folds"
+    searches: pd.DataFrame = field(default_factory=lambda: search_table([]))
     confidence: float = 0.95
     table: pd.DataFrame = field(init=False)
     differences: pd.DataFrame = field(init=False)

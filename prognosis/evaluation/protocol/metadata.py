@@ -75,8 +75,14 @@ def _describe_model(model):
 
 
 def without_caches(model):
-    """A clone that names no cache folder, since that changes no result."""
-    caches = [name for name in model.get_params() if name.split("__")[-1] == "memory"]
+    """A clone that names no cache folder and no storage of trials: these change no result."""
+    held = {"": model} | model.get_params(deep=True)
+    caches = []
+    for name in model.get_params(deep=True):
+        owner, _, own = name.rpartition("__")
+        kept_elsewhere = getattr(type(held.get(owner)), "_kept_elsewhere", ())
+        if own == "memory" or own in kept_elsewhere:
+            caches.append(name)
     return clone(model).set_params(**dict.fromkeys(caches))
 
 

@@ -24,6 +24,7 @@ from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
+from .searches import describe_search, search_table
 
 __all__ = ["cross_predict"]
 
@@ -57,6 +58,8 @@ def cross_predict(
         See `Comparison.predictions`.
     timings : DataFrame
         ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``.
+    searches : DataFrame
+        See `Comparison.searches`.
 
     Raises
     ------
@@ -87,7 +90,9 @@ def cross_predict(
         predictions = predictions.reindex(
             columns=["patient", "repeat", "fold", "model", "y", "prediction", *names]
         )
-    return predictions, pd.DataFrame([result[1] for result in results])
+    searches = [result[1].pop("search") for result in results]
+    searches = search_table([row for row in searches if row is not None])
+    return predictions, pd.DataFrame([result[1] for result in results]), searches
 
 
 def _has_networks(models):
@@ -135,7 +140,8 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
                     values = _predict(model, X_test, classes)
                     if ordinal is not None and "probability" in values:
                         values["expected"] = values["probability"]
-            done = time.perf_counter()
+                done = time.perf_counter()
+                search = describe_search(model, X_test, y.iloc[split.test])
     except CohortError as error:
         raise CohortError(f"{place}: {error}") from error
     except Exception as error:
@@ -145,7 +151,8 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
         _check_values(place, column, value, X_test)
     where = {"model": name, "repeat": split.repeat, "fold": split.fold}
     frame = pd.DataFrame({"patient": X_test.index.to_numpy(), **where, **of_patients, **values})
-    return frame, {**where, "fit_seconds": fitted - start, "predict_seconds": done - fitted}
+    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted}
+    return frame, {**where, **seconds, "search": search and where | search}
 
 
 def _predict(model, X, classes):

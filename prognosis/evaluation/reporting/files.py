@@ -58,13 +58,16 @@ def write_all(comparison, folder):
 
 
 def _tables(comparison):
-    return {
+    tables = {
         "table.csv": comparison.table.to_csv(),
         "differences.csv": comparison.differences.to_csv(index=False),
         "folds.csv": comparison.folds.to_csv(index=False),
         "predictions.csv": comparison.predictions.to_csv(index=False),
         "metadata.json": json.dumps(comparison.metadata, indent=2, default=str) + "\n",
     }
+    if len(comparison.searches):
+        tables["searches.csv"] = comparison.searches.to_csv(index=False)
+    return tables
 
 
 def _write(folder, texts):

@@ -74,6 +74,7 @@ def render_report(comparison):
         figures=_figures(comparison),
         fold_rows=_fold_rows(comparison),
         fold_scores=[_head(score) for score in comparison.tested],
+        searches=_searches(comparison),
         models=comparison.models,
         seconds={name: f"{value:.1f}" for name, value in comparison.fit_seconds.items()},
     )
@@ -160,6 +161,21 @@ def _figures(comparison):
             drawn["calibration"] = figures.calibration_figure(comparison)
     names = ("forest", "roc", "calibration", "observed", "confusion", "folds")
     return {name: Markup(drawn[name]) if name in drawn else None for name in names}
+
+
+def _searches(comparison):
+    """What searches did in every fold; nothing where there are too many to read."""
+    if len(comparison.searches) > MOST_FOLDS:
+        return []
+    return [
+        row
+        | {
+            "inner": format_number(row["inner_score"]),
+            "outer": format_number(row["outer_score"]),
+            "minutes": f"{row['seconds'] / 60:.1f}",
+        }
+        for row in comparison.searches.to_dict("records")
+    ]
 
 
 def _fold_rows(comparison):

@@ -16,6 +16,7 @@ __all__ = [
     "format_interval",
     "format_number",
     "format_p",
+    "optimism",
     "score_title",
     "summarise",
     "verdict",
@@ -161,6 +162,7 @@ def summarise(comparison):
     ]
     if worse:
         sentences.append(f"Worse than {baseline}: {_listing(worse)}.")
+    sentences += [optimism(name, rows) for name, rows in _searches(comparison)]
     return sentences + _ceiling(comparison) + _scale(comparison)
 
 
@@ -237,6 +239,33 @@ def _ceiling(comparison):
         f"Given how these patients were made, no model can expect an accuracy above {best:.3f}; "
         f"the closest here is {_quoted(reached.idxmax())} with {reached.max():.3f}."
     ]
+
+
+def _searches(comparison):
+    return comparison.searches.groupby("model", sort=False)
+
+
+def optimism(name, rows):
+    """What the best inner score of a search was worth outside, in a sentence.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    rows : DataFrame
+        Its rows of `Comparison.searches`.
+
+    Returns
+    -------
+    str
+    """
+    inner, outer = rows["inner_score"].mean(), rows["outer_score"].mean()
+    return (
+        f"The search of {_quoted(name)} took {rows['trials'].mean():.0f} trials in a fold; its "
+        f"best inner score ({rows['scoring'].iloc[0]}) was {format_number(inner)} on average, and "
+        f"what it chose had {format_number(outer)} on patients outside "
+        f"(optimism {format_number(inner - outer, sign=True)})."
+    )
 
 
 def _scale(comparison):

@@ -1,0 +1,1 @@
+"""Search over parameters, pipelines, images and columns by Optuna, inside cross-validation."""
