@@ -38,6 +38,8 @@ _BLOCKS = {
             Channels and pixels of what the network sees.
         image_columns_ : list of str
             Image columns, in the order of the channels.
+        start_ : estimator
+            `start`, fitted on all training patients; where there is one.
         encoder_ : TabularEncoder
             Where there are tabular columns.
         n_features_in_ : int
