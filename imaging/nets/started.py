@@ -1,4 +1,4 @@
-"""Networks that start from what another model says of a patient, and learn what to add to it.
+"""Networks that start from what is known of a patient already, and learn what to add to it.
 
 A network that has learnt nothing adds nothing, so it says what the other model says.
 """
@@ -29,6 +29,9 @@ class StartedNet(nn.Module):
         number, shape (1,).
     base : Tensor of shape (n_offsets,)
         The offset of patients of whom none is given.
+    first : torch.nn.Linear, default=None
+        Gives the offset of patients of whom none is given instead, from the hidden features and
+        the tabular values. It does not learn.
 
     Examples
     --------
@@ -40,7 +43,7 @@ class StartedNet(nn.Module):
     array([[0.12, 0.61, 0.27]], dtype=float32)
     """
 
-    def __init__(self, network, outcome, base):
+    def __init__(self, network, outcome, base, first=None):
         super().__init__()
         if outcome not in OUTCOMES:
             raise ValueError(f"outcome must be among {OUTCOMES}, got {outcome!r}")
@@ -48,6 +51,7 @@ class StartedNet(nn.Module):
         self.outcome = outcome
         nn.init.zeros_(network.output.weight)
         nn.init.zeros_(network.output.bias)
+        self.first = None if first is None else first.requires_grad_(False)
         self.register_buffer("base", torch.as_tensor(base, dtype=torch.float32))
         self.register_buffer("centre", torch.zeros(network.output.out_features))
 
@@ -67,7 +71,7 @@ class StartedNet(nn.Module):
 
     def shift(self, image=None, tabular=None, offset=None):
         """What the network adds, shape (batch, n_outputs)."""
-        return self.network(image, tabular) - self.centre
+        return self._both(image, tabular, None)[1]
 
     @torch.no_grad()
     def centre_on(self, shift):
@@ -76,9 +80,20 @@ class StartedNet(nn.Module):
 
     def forward(self, image=None, tabular=None, offset=None):
         """Outputs as those of a network without a start; in training a pair, with the shift."""
-        shift = self.shift(image, tabular)
-        outputs = self._moved(self.base[None] if offset is None else offset, shift)
+        offset, shift = self._both(image, tabular, offset)
+        outputs = self._moved(offset, shift)
         return (outputs, shift) if self.training else outputs
+
+    def _both(self, image, tabular, offset):
+        """The offset, where it is not given, and the shift."""
+        if self.first is None:
+            offset = self.base[None] if offset is None else offset
+            return offset, self.network(image, tabular) - self.centre
+        features = self.network.embed(image, tabular)
+        if offset is None:
+            seen = features if tabular is None else torch.cat([features, tabular], dim=1)
+            offset = self.first(seen)
+        return offset, self.network.conclude(features, tabular) - self.centre
 
     def _moved(self, offset, shift):
         if self.outcome != "ordinal":

@@ -136,7 +136,6 @@ class ImageEstimator(ImageParameters, BaseEstimator):
         inputs = self._prepared(X, fit_weights=weights)
         if self.start is not None:
             inputs["offset"] = offset.astype(self._offset_type(inputs))
-            loss = shrinking(loss, self.start_penalty)
         train, validation = self._inner_split(y, patients, random_state)
         reference = None
         if "image" in inputs:
@@ -144,6 +143,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             mean = seen.mean()
             reference = (mean, max(seen.spread(mean), 1e-6))
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_seeds)
+        loss = shrinking(loss, self.start_penalty)
         given = (self, inputs, y, weights, train, validation, reference, loss, n_outputs)
         trained = Parallel(n_jobs=self.n_jobs)(
             delayed(train_one)(*given, seed=int(seed)) for seed in seeds

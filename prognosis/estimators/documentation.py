@@ -25,6 +25,10 @@ _BLOCKS = {
         symbol_rows_ : int
             Rows of pixels below the brain that hold symbols.
     """,
+    "reader": """
+        reader_ : imaging.learning.reading.Reader
+            What learnt to read drawn canvases, and how well it does; with `pretrain`.
+    """,
     "fitted": """
         view_ : View
             What the networks see of the images, fitted.

@@ -79,7 +79,7 @@ def train_one(
         label=type(estimator).__name__,
         **settings,
     )
-    if "offset" in inputs:
+    if hasattr(network, "centre_on"):
         shift = apply_network(
             network,
             as_tensors(in_training),
