@@ -4,6 +4,9 @@ What drawings can teach, values of symbols and loads of regions, patients need n
 outcome is then learnt by little more than one layer.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import joblib
 import numpy as np
 from sklearn.utils import check_random_state
@@ -84,6 +87,7 @@ class DrawnPretraining(ImageEstimator):
             },
             identity=joblib.hash((view.recipe_.identity, view.grid_, looks, view.symbol_rows_)),
             encoder=self._encoder,
+            verbose=self.verbose,
         )
         settings = {
             "steps": self.pretrain_steps,
@@ -91,7 +95,6 @@ class DrawnPretraining(ImageEstimator):
             "seed": int(seed),
             "device": self.device,
             "n_threads": self.n_threads,
-            "verbose": self.verbose,
         }
         memory = as_memory(self.memory)
         if memory.location is None and bank is not None:
@@ -131,7 +134,8 @@ class DrawnPretraining(ImageEstimator):
         read = apply_network(reader.network, image, **settings).astype(np.float64)
         middle = np.average(read, axis=0, weights=weights)
         scale = np.average((read - middle) ** 2, axis=0, weights=weights)
-        # Symbols are standardised one by one, while loads are a block with one scale.
+        # Symbols are standardised one by one, while loads are a block with one scale, as in
+        # `BlockScaler`, whose factor goes up in the penalty of ten that suits such blocks.
         scale[reader.n_symbols :] = scale[reader.n_symbols :].sum()
         scale = np.sqrt(np.where(scale > LEAST_VARIANCE, scale, 1.0))
         tabular = inputs.get("tabular", np.zeros((len(read), 0)))
@@ -155,21 +159,23 @@ class DrawnPretraining(ImageEstimator):
         return first.requires_grad_(False), table @ slopes.T + intercepts
 
 
+@dataclass(frozen=True)
 class _Task:
-    """What is to be read; `identity` stands for it."""
+    """What is to be read: `identity` stands for it where it is kept."""
 
-    def __init__(self, shown, identity, encoder):
-        self.shown = shown
-        self.identity = identity
-        self.encoder = encoder
-
-    def __getstate__(self):
-        return self.identity
+    shown: dict
+    identity: str
+    encoder: Callable
+    verbose: int
 
 
 def _learnt(task, n_channels, architecture, settings):
     from imaging.learning.drawn import DrawnCanvases
     from imaging.learning.reading import learn_to_read
 
-    canvases = DrawnCanvases(**task.shown)
-    return learn_to_read(canvases, lambda shape, n: task.encoder((n, *shape)), **settings)
+    def make_encoder(shape, n_channels):
+        return task.encoder((n_channels, *shape))
+
+    return learn_to_read(
+        DrawnCanvases(**task.shown), make_encoder, verbose=task.verbose, **settings
+    )

@@ -67,7 +67,7 @@ class ImageParameters:
         """,
     )
     start_penalty: float = parameter(
-        0.1,
+        1.0,
         NOT_NEGATIVE,
         doc="""
         Of what networks add to `start`: half of it times the squared shift joins the loss of each
