@@ -59,7 +59,8 @@ def cohort(out):
             path.parent.mkdir(parents=True, exist_ok=True)
             _, mask = recover_picture(Path(lesion).parents[1] / f"PNG/r{patient}_lesion.nii.png")
             with replacing(path) as temporary:
-                Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
+                # Some sections show no lesion; a picture that is zero everywhere is refused.
+                Image.fromarray(mask.astype(np.uint8) * 254 + 1).save(temporary)
         masks.append(str(path))
     return X.assign(mask=masks, log_nihss=np.log1p(X["nihss"])), mrs
 

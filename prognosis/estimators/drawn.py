@@ -44,8 +44,8 @@ class DrawnPretraining(ImageEstimator):
         200,
         COUNT,
         doc="""
-        Steps of 64 drawn canvases each: about a minute on one core for pictures of 64 to 96
-        pixels. With a `memory` (and within `compare`) folds and models of one `random_state`, an
+        Steps of 64 drawn canvases each. 200 take about half a minute on one core for a brain of 64
+        x 64 pixels, and longer in proportion to the pixels. With a `memory` (and within `compare`) folds and models of one `random_state`, an
         int, share what was learnt.
         """,
     )
@@ -53,7 +53,8 @@ class DrawnPretraining(ImageEstimator):
         True,
         "boolean",
         doc="""
-        After pretraining, patients train the output layer only; False trains all layers on.
+        After pretraining, patients train the output layer only, held back by `start_penalty`; False
+        trains all layers on, which a few hundred patients are too few for.
         """,
     )
 
