@@ -45,8 +45,8 @@ class DrawnPretraining(ImageEstimator):
         COUNT,
         doc="""
         Steps of 64 drawn canvases each. 200 take about half a minute on one core for a brain of 64
-        x 64 pixels, and longer in proportion to the pixels. With a `memory` (and within `compare`) folds and models of one `random_state`, an
-        int, share what was learnt.
+        x 64 pixels, and longer in proportion to the pixels. With a `memory` (and within `compare`)
+        folds and models of one `random_state`, an int, share what was learnt.
         """,
     )
     freeze: bool = parameter(
