@@ -276,12 +276,16 @@ class _Engine(NeuralNet):
         inputs = {name: values for name, values in x.items() if name != "weight"}
         with autocast(torch.device(self.device), self.bf16):
             outputs = self.module_(**inputs)
-        if isinstance(outputs, (list, tuple)):  # deep supervision
-            return [output.float() for output in outputs]
-        return outputs if outputs.dtype == torch.float64 else outputs.float()
+        if isinstance(outputs, (list, tuple)):  # deep supervision, or what a start is shifted by
+            return [_full(output) for output in outputs]
+        return _full(outputs)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         return self.criterion_(y_pred, y_true, X["weight"])
+
+
+def _full(outputs):
+    return outputs if outputs.dtype == torch.float64 else outputs.float()
 
 
 class _StopEarly(Exception):

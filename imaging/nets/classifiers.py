@@ -67,6 +67,32 @@ class ImageTabularNet(nn.Module):
             with torch.no_grad():
                 self.output.weight[:, n_hidden:] = weight
                 self.output.bias[:] = bias
+        self.frozen = False
+
+    @torch.no_grad()
+    def adopt(self, other, freeze=False):
+        """Take over what another network of the same layers has learnt, but for its output layer.
+
+        Parameters
+        ----------
+        other : ImageTabularNet
+            Its mean image is taken over, too.
+        freeze : bool, default=False
+            From here on only the output layer learns; the others stay as in evaluation.
+        """
+        for name in ("encoder", "reduce"):
+            getattr(self, name).load_state_dict(getattr(other, name).state_dict())
+            getattr(self, name).requires_grad_(not freeze)
+        self.image_mean, self.image_scale = other.image_mean.clone(), other.image_scale.clone()
+        self.frozen = freeze
+
+    def train(self, mode=True):
+        """Switch to training (or evaluation) whatever is not frozen."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+            self.reduce.eval()
+        return self
 
     def standardise(self, image):
         """The image as its difference from the training set's mean."""
@@ -80,7 +106,11 @@ class ImageTabularNet(nn.Module):
         return self.reduce(self.encoder(self.standardise(image)))
 
     def forward(self, image=None, tabular=None):
-        features = self.dropout(self.embed(image, tabular))
+        return self.conclude(self.embed(image, tabular), tabular)
+
+    def conclude(self, features, tabular=None):
+        """The outputs, shape (batch, n_outputs), from the features of the hidden layer."""
+        features = self.dropout(features)
         if self.encoder is not None and tabular is not None:
             features = torch.cat([features, tabular], dim=1)
         return self.output(features)

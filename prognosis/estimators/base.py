@@ -28,6 +28,7 @@ from ..grouping import check_groups
 from ..views.protocol import Reading
 from .outputs import apply_networks, kept_output
 from .parameters import ImageParameters
+from .start import cross_fitted, offsets, outcome_of
 from .training import train_one
 
 __all__ = ["ImageEstimator"]
@@ -75,6 +76,9 @@ class ImageEstimator(ImageParameters, BaseEstimator):
     def inputs(self, X):
         """What the networks see of each patient, after `fit`: images, and encoded tabular values.
 
+        Not what they start from: explanations are of what networks add to a patient of whom `start`
+        says what it says of training patients in the mean.
+
         Parameters
         ----------
         X : DataFrame, or array-like when no column is declared
@@ -119,15 +123,21 @@ class ImageEstimator(ImageParameters, BaseEstimator):
 
     # ------------------------------------------------------------------ fitting
 
-    def _fit(self, X, y, sample_weight, groups, loss, n_outputs):
-        """Train the networks; `y` is encoded already (class indices or scaled values)."""
+    def _fit(self, X, y, outcome, sample_weight, groups, loss, n_outputs):
+        """Train the networks; `y` is the outcome, encoded (class indices or scaled values)."""
+        from imaging.learning.losses import shrinking
+
         random_state = check_random_state(self.random_state)
         weights = self._patient_weights(X, y, sample_weight)
         # A patient of weight zero is no patient.
         rows = np.flatnonzero(weights > 0)
         patients = self._patients(X, groups)[rows]
+        if self.start is not None:
+            self.start_, offset = cross_fitted(self, X, outcome, sample_weight, groups, rows)
         X, y, weights = _safe_indexing(X, rows), y[rows], weights[rows]
         inputs = self._prepared(X, fit_weights=weights)
+        if self.start is not None:
+            inputs["offset"] = offset.astype(self._offset_type(inputs))
         train, validation = self._inner_split(y, patients, random_state)
         reference = None
         if "image" in inputs:
@@ -135,6 +145,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             mean = seen.mean()
             reference = (mean, max(seen.spread(mean), 1e-6))
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self.n_seeds)
+        loss = shrinking(loss, self.start_penalty)
         given = (self, inputs, y, weights, train, validation, reference, loss, n_outputs)
         trained = Parallel(n_jobs=self.n_jobs)(
             delayed(train_one)(*given, seed=int(seed)) for seed in seeds
@@ -282,7 +293,18 @@ class ImageEstimator(ImageParameters, BaseEstimator):
     def _apply(self, X, method="forward"):
         """Outputs of every network, shape (n_seeds, n_patients, n_outputs)."""
         self._check_X(X)
-        return kept_output(self, method, X, lambda: apply_networks(self, self._prepared(X), method))
+        return kept_output(self, method, X, lambda: self._outputs(X, method))
+
+    def _outputs(self, X, method):
+        inputs = self._prepared(X)
+        if self.start is not None:
+            if not self._declared():
+                X = validate_data(self, X, reset=False, dtype=np.float64)
+            inputs["offset"] = offsets(self, X).astype(self._offset_type(inputs))
+        return apply_networks(self, inputs, method)
+
+    def _offset_type(self, inputs):
+        return np.float32 if "image" in inputs else np.float64
 
     def _encoder(self, shape):
         if callable(self.architecture):
@@ -304,7 +326,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
         if "image" in inputs:
             encoder = self._encoder(inputs["image"].shape)
             reference = (torch.from_numpy(reference[0]), reference[1])
-            if "tabular" in inputs:
+            if "tabular" in inputs and "offset" not in inputs:
                 start = self._linear_start(inputs["tabular"], y, weights)
         n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
         network = self._network_class()(
@@ -315,6 +337,11 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             reference=reference,
             start=start,
         )
+        if "offset" in inputs:
+            from imaging.nets.started import StartedNet
+
+            base = np.average(inputs["offset"], axis=0, weights=weights)
+            network = StartedNet(network, outcome_of(self), torch.from_numpy(base))
         # Tabular networks are tiny: double precision costs nothing and makes a prediction the same
         # whoever else is predicted with it.
         return network.double() if encoder is None else network

@@ -29,6 +29,10 @@ _BLOCKS = {
         symbol_rows_ : int
             Rows of pixels below the brain that hold symbols.
     """,
+    "reader": """
+        reader_ : imaging.learning.reading.Reader
+            What learnt to read drawn canvases, and how well it does; with `pretrain`.
+    """,
     "fitted": """
         view_ : View
             What the networks see of the images, fitted.
@@ -42,6 +46,8 @@ _BLOCKS = {
             Channels and pixels of what the network sees.
         image_columns_ : list of str
             Image columns, in the order of the channels.
+        start_ : estimator
+            `start`, fitted on all training patients; where there is one.
         encoder_ : TabularEncoder
             Where there are tabular columns.
         n_features_in_ : int

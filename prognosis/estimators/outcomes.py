@@ -34,7 +34,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         kind='dict, "balanced" or None',
         doc="""
         Weights of the classes in the loss. "balanced" helps the rarer class; probabilities are
-        then no longer those of the cohort.
+        then no longer those of the cohort. A `start` has its own.
         """,
     )
 
@@ -80,7 +80,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
     def _fit_classes(self, X, y, sample_weight, groups):
         from imaging.learning.losses import cross_entropy, cumulative_logit
 
-        dtype = getattr(y, "dtype", None)
+        given, dtype = y, getattr(y, "dtype", None)
         ordered = isinstance(dtype, pd.CategoricalDtype) and dtype.ordered
         X, y = self._check_X_y(X, y, numeric=False)
         if self.ordinal:
@@ -96,7 +96,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
             )
         self.classes_ = classes
         loss = cumulative_logit if self.ordinal else cross_entropy
-        return self._fit(X, codes, sample_weight, groups, loss, len(classes))
+        return self._fit(X, codes, given, sample_weight, groups, loss, len(classes))
 
     def predict_proba(self, X):
         """Class probabilities, shape (n_patients, n_classes), in the order of `classes_`."""
@@ -171,6 +171,8 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         from imaging.nets.ordinal import CumulativeLogit
 
         network = super()._new_network(inputs, y, weights, 1, reference)
+        if "offset" in inputs:
+            return network  # whose offsets know the thresholds
         head = CumulativeLogit(self._threshold_start(inputs, y, weights, n_outputs))
         network.output = torch.nn.Sequential(network.output, head.to(network.output.weight.dtype))
         return network
@@ -199,6 +201,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
     def _fit_numbers(self, X, y, sample_weight, groups):
         from imaging.learning.losses import squared_error
 
+        given = y
         X, y = self._check_X_y(X, y, numeric=True)
         y = np.asarray(y, dtype=np.float64)
         if not np.isfinite(y).all():
@@ -208,7 +211,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
         spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))
         self.target_scale_ = float(spread) or 1.0
         scaled = (y - self.target_mean_) / self.target_scale_
-        return self._fit(X, scaled, sample_weight, groups, squared_error, 1)
+        return self._fit(X, scaled, given, sample_weight, groups, squared_error, 1)
 
     def predict(self, X):
         """The predicted outcome of every patient, shape (n_patients,)."""

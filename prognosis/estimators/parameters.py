@@ -5,6 +5,8 @@ Those with ``training=True`` are handed to the training engine by their names.
 
 from numbers import Integral
 
+from sklearn.utils._param_validation import HasMethods
+
 from imaging.nets import ARCHITECTURES
 from imaging.parameters import (
     COUNT,
@@ -48,6 +50,28 @@ class ImageParameters:
         encoded and scaled inside `fit` (see `prognosis.TabularEncoder`). The last layer starts
         from a logistic (or ridge) regression on them, so the image has to add to what they say
         already.
+        """,
+    )
+    start: object = parameter(
+        None,
+        HasMethods(["fit", "predict"]),
+        None,
+        kind="estimator or None",
+        doc="""
+        Unfitted model of the same outcome, such as `place_model`, from which the networks start:
+        they learn what to add to it (in log odds, or units of the outcome) from nothing, and the
+        mean of that over the training patients is taken off. In training each patient has what the
+        model says when it is fitted without him (five folds, rows of a patient together); at
+        prediction it is fitted on all training patients. It gets all of `X`; give it a `memory` if
+        it measures images. `tabular` then starts from nothing, too.
+        """,
+    )
+    start_penalty: float = parameter(
+        1.0,
+        NOT_NEGATIVE,
+        doc="""
+        Of what networks add to `start`: half of it times the squared shift joins the loss of each
+        patient, so that the image has to show something before a prediction moves.
         """,
     )
     architecture: object = parameter(

@@ -9,6 +9,7 @@ from imaging.parameters import parameters
 
 from ..views.roi import RoiParameters, RoiSymbols
 from .documentation import documented
+from .drawn import DrawnPretraining
 from .outcomes import ImageClassifier, ImageRegressor
 
 __all__ = ["RoiSymbolClassifier", "RoiSymbolRegressor"]
@@ -16,7 +17,7 @@ __all__ = ["RoiSymbolClassifier", "RoiSymbolRegressor"]
 
 @documented
 @parameters
-class RoiSymbolClassifier(RoiParameters, ImageClassifier):
+class RoiSymbolClassifier(RoiParameters, DrawnPretraining, ImageClassifier):
     """Classify patients by a CNN on regions of interest with symbols for tabular values.
 
     Parameters
@@ -27,6 +28,7 @@ class RoiSymbolClassifier(RoiParameters, ImageClassifier):
     ----------
     {classes}
     {canvas}
+    {reader}
     {fitted}
 
     Notes
@@ -55,7 +57,7 @@ class RoiSymbolClassifier(RoiParameters, ImageClassifier):
 
 @documented
 @parameters
-class RoiSymbolRegressor(RoiParameters, ImageRegressor):
+class RoiSymbolRegressor(RoiParameters, DrawnPretraining, ImageRegressor):
     """Predict a number for patients by a CNN on regions of interest with symbols.
 
     Parameters
@@ -66,6 +68,7 @@ class RoiSymbolRegressor(RoiParameters, ImageRegressor):
     ----------
     {scaling}
     {canvas}
+    {reader}
     {fitted}
 
     Notes

@@ -46,7 +46,7 @@ def train_one(
     import torch
 
     from imaging.learning.batches import Samples
-    from imaging.learning.engine import train_network
+    from imaging.learning.engine import apply_network, train_network
 
     double = "image" not in inputs
     real = torch.float64 if double else torch.float32
@@ -69,7 +69,7 @@ def train_one(
     if double:
         settings["precision"] = "float32"
     in_training = chosen(train)
-    return train_network(
+    network, history = train_network(
         lambda: estimator._new_network(in_training, y[train], weights[train], n_outputs, reference),
         part(train),
         validation=None if validation is None else part(validation),
@@ -80,3 +80,13 @@ def train_one(
         on_epoch=estimator._on_epoch,
         **settings,
     )
+    if hasattr(network, "centre_on"):
+        shift = apply_network(
+            network,
+            as_tensors(in_training),
+            method="shift",
+            device=estimator.device,
+            n_threads=estimator.n_threads,
+        )
+        network.centre_on(np.average(shift, axis=0, weights=weights[train]))
+    return network, history
