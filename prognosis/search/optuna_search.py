@@ -96,10 +96,10 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
 
     **After an interruption**, the same call goes on. Trials that were cut off are done again: those
     of a process of this machine as soon as it is gone, those of another machine when it has been
-    silent for ten minutes. With one worker, a seed gives the trials of the undisturbed search (and
-    with no `storage` at all, too; a `sampler` that is no class goes on with other draws). Several
-    processes that make the same call with one storage share the trials, and end with the same
-    result; each waits for what the others are still at.
+    silent for ten minutes. With one worker, a seed gives the trials of the undisturbed search; only
+    a `sampler` that is an object and no class goes on with other draws. Several processes that make
+    the same call with one storage share the trials, and end with the same result; each waits for
+    what the others are still at.
 
     **Images** are prepared once for all trials and folds; a trial of another learning rate reads no
     scan.

@@ -113,7 +113,10 @@ class SearchParameters:
         Integral,
         None,
         kind="int",
-        doc="Folds of a trial that run at once. Results do not depend on it.",
+        doc="""
+        Folds of a trial that run at once; results do not depend on it. Trials at once: let several
+        processes share a `storage`.
+        """,
     )
     random_state: object = parameter(
         None,
