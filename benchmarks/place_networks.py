@@ -82,8 +82,9 @@ def rows(memory, n_seeds):
         NUMBERS: model(["ml", "nihss", "age", "log_count"], ordinal=True),
         PLACE: place,
     }
-    flair = StitchedSliceClassifier(["flair", "mask"], mosaic_size=(68, 180), **shared)
-    volume = VolumeClassifier("lesion", spacing_mm=6, **shared)
+    single = {**shared, "n_seeds": 1}  # these take longer
+    flair = StitchedSliceClassifier(["flair", "mask"], mosaic_size=(68, 180), **single)
+    volume = VolumeClassifier("lesion", spacing_mm=8, **single)
     for size in (64, 96):
         roi = RoiSymbolClassifier("lesion", **tracts, mosaic_size=size, **shared)
         symbols = clone(roi).set_params(symbols=TABLE)
@@ -172,7 +173,9 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder of finished folds")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=2, help="networks averaged in a fold")
-    parser.add_argument("--rows", nargs="*", default=[], help="only models whose name holds a word")
+    parser.add_argument(
+        "--rows", nargs="*", default=[], help="only models whose name ends in a word"
+    )
     parser.add_argument("--report", action="store_true", help="compute nothing: what is there")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*smaller than one cell")
@@ -181,7 +184,7 @@ def main():
     poor = (mrs > CUT).to_numpy()
     found = {}
     for name, estimator in rows(options.out / "memory", options.seeds).items():
-        if name != PLACE and options.rows and not any(word in name for word in options.rows):
+        if name != PLACE and options.rows and not any(name.endswith(word) for word in options.rows):
             continue
         values = chances(name, estimator, X, mrs, options.out, options.repeats, options.report)
         if values is not None:
