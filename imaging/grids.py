@@ -158,7 +158,9 @@ def true_voxels(mask):
     [[0, 1], [1, 1]]
     """
     order = "C" if mask.flags.c_contiguous else "F"
-    return np.unravel_index(np.flatnonzero(mask.ravel(order=order) != 0), mask.shape, order=order)
+    flat = mask.ravel(order=order)
+    found = np.flatnonzero(flat if flat.dtype == bool else flat != 0)
+    return np.unravel_index(found, mask.shape, order=order)
 
 
 def marked_voxels(data, name, labels=None):

@@ -22,7 +22,7 @@ DOUBTFUL_MM = (9.0, 12.0, 16.0)  # to the side, front or back, up or down
 DOUBTFUL_DISTANCE_MM, WRONG_DISTANCE_MM = 15.0, 22.0
 SUSPECT_DISTANCE_MM = 8.0  # of an image with a scanner's axes or slices
 DOUBTFUL_GAIN, WRONG_GAIN = 0.02, 0.08
-HEAD_SCORE = 0.0  # below it, nothing like a head stands out
+HEAD_SCORE, LEAST_AIR = 0.0, 0.1  # below them, nothing like a head stands out
 BLACK_BELOW = 0.1  # share of the brain in view that is not air
 HOLDS_HEAD_ML = 1200.0  # a field of view that could hold a brain
 LESION_NEAR_MM = 5.0
@@ -99,8 +99,7 @@ def check_space(image, *, volume=None, kind=None):
         return SpaceVerdict.from_findings(kind, findings, in_view)
     fit = fit_head(values, seen)
     findings += _of_head(fit, signs.native)
-    recognised = fit.score > HEAD_SCORE
-    moved = tuple(round(one, 1) for one in fit.moved_mm) if recognised else None
+    moved = tuple(round(one, 1) for one in fit.moved_mm) if _stands_out(fit) else None
     return SpaceVerdict.from_findings(
         kind, findings, in_view, moved_mm=moved, gain=round(fit.gain, 3)
     )
@@ -164,7 +163,10 @@ def _is_mask(volume, values):
 
 def _share_inside(volume):
     """Share of a lesion near the template's brain; None without a lesion."""
-    places = np.stack(true_voxels(np.asanyarray(volume.dataobj)), axis=-1)
+    data = np.asanyarray(volume.dataobj)
+    if data.dtype == np.uint8 and data.max(initial=0) <= 1:  # truth values are found faster
+        data = data.view(bool)
+    places = np.stack(true_voxels(data), axis=-1)
     if not len(places):
         return None
     places = places[:: -(-len(places) // _VOXELS_LOOKED_AT)]
@@ -199,10 +201,14 @@ def _of_lesion(inside):
     return [(WRONG if inside < WRONG_INSIDE else DOUBTFUL, reason)]
 
 
+def _stands_out(fit):
+    return fit.score > HEAD_SCORE and fit.air >= LEAST_AIR
+
+
 def _of_head(fit, native):
     if fit.covered < BLACK_BELOW:
         return [(WRONG, "it is black where the template's brain lies")]
-    if fit.score <= HEAD_SCORE:
+    if not _stands_out(fit):
         return [(DOUBTFUL, "nothing of the size of a head stands out from its background")]
     distance = np.linalg.norm(fit.moved_mm)
     far = distance >= DOUBTFUL_DISTANCE_MM or np.greater(np.abs(fit.moved_mm), DOUBTFUL_MM).any()

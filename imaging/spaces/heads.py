@@ -34,12 +34,15 @@ class HeadFit:
     covered : float
         Share of the template's brain, as far as it is in view, that is foreground where the image
         is now.
+    air : float
+        Share of the field of view that is background.
     """
 
     score: float
     gain: float
     moved_mm: tuple
     covered: float
+    air: float
 
 
 def sample_coarsely(volume):
@@ -94,6 +97,7 @@ def fit_head(values, seen):
     front = foreground(values, seen)
     in_view = float(brain[seen].sum())
     covered = float(brain[front].sum()) / in_view if in_view else 0.0
+    air = float((seen & ~front).sum() / max(1, seen.sum()))
     signed = front.astype(np.float32) - (seen & ~front)
     signed, front = (fft.rfftn(part, PADDED) for part in (signed, front.astype(np.float32)))
     fits = [_slid(signed, front, outline) for outline in template().outlines]
@@ -102,7 +106,7 @@ def fit_head(values, seen):
     score, here, moved = min(
         (fit for fit in fits if fit[0] >= best - _ALIKE), key=lambda fit: np.linalg.norm(fit[2])
     )
-    return HeadFit(score, score - here, tuple(moved.tolist()), covered)
+    return HeadFit(score, score - here, tuple(moved.tolist()), covered, air)
 
 
 def foreground(values, seen):
@@ -111,7 +115,7 @@ def foreground(values, seen):
     inside = values[seen]
     if inside.size == 0 or inside.min() == inside.max():
         return front
-    found, counts = np.unique(inside, return_counts=True)
+    found, counts = np.unique(inside, return_counts=True)  # sorted once
     air, share = found[counts.argmax()], counts.max() / inside.size
     if share > _MASKED_SHARE:
         away = np.abs(inside - air)
