@@ -34,6 +34,7 @@ FLOORS = {
         "views",
         "estimators",
         "features",
+        "inspection",
         "evaluation",
         "studies",
         "explanation",
