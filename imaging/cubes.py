@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import true_voxels
+from .grids import open_image, true_voxels
 from .spaces.checking import check_space, refuse_wrong
 from .volumes import read_mask, voxel_volume_ml
 
@@ -58,6 +58,7 @@ def cube_shares(mask, edge_mm=4.0, *, labels=None, space="template"):
     >>> shares.tolist()
     [0.5]
     """
+    mask = open_image(mask)
     read = read_mask(mask, labels=labels)
     if space == "template":
         refuse_wrong(check_space(mask, volume=read, kind="mask"))

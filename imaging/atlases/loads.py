@@ -5,7 +5,7 @@ The atlas is brought to the voxels of the mask, never the reverse.
 
 import numpy as np
 
-from ..grids import true_voxels
+from ..grids import open_image, true_voxels
 from ..spaces.checking import check_space, refuse_wrong
 from ..volumes import read_mask
 from .opening import load_atlas
@@ -52,6 +52,7 @@ def region_load(mask, atlas, *, labels=None, space="template"):
     (1.0, 0.0)
     """
     atlas = load_atlas(atlas)
+    mask = open_image(mask)
     read = read_mask(mask, labels=labels)
     if space == "template" and atlas.in_template:
         refuse_wrong(check_space(mask, volume=read, kind="mask"))

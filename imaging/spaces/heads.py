@@ -123,7 +123,9 @@ def foreground(values, seen):
     if share <= _MASKED_SHARE or front[seen].mean() > 0.6:
         low, high = np.percentile(inside, [5, 98])
         front[seen] = inside > low + _NOISE_ABOVE * (high - low)
-    return ndimage.uniform_filter(front.astype(np.float32), 3) > 0.5
+    # What lies beyond the field of view has no vote.
+    votes, voters = (ndimage.uniform_filter(part.astype(np.float32), 3) for part in (front, seen))
+    return seen & (votes > 0.5 * voters)
 
 
 def _slid(signed, front, outline):

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from imaging.cubes import cube_image, shares_of
+from imaging.grids import open_image
 from imaging.parameters import COUNT, POSITIVE, parameter, parameters
 from imaging.spaces.checking import check_space
 from imaging.spaces.verdicts import WRONG
@@ -208,6 +209,7 @@ class LesionKernel(PlacedMeasurement):
 
 
 def _cubes(source, cube_mm, labels, checked):
+    source = open_image(source)  # once, for all that follows
     mask = read_mask(source, labels=labels)
     verdict = check_space(source, volume=mask, kind="mask") if checked else None
     # A mask that is refused has perhaps nothing in the frame: the refusal says more.

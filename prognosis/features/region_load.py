@@ -7,6 +7,7 @@ import numpy as np
 
 from imaging.atlases import load_atlas
 from imaging.atlases.loads import loads_of
+from imaging.grids import open_image
 from imaging.parameters import FROM_ZERO, Each, parameter, parameters
 from imaging.spaces.checking import check_space
 from imaging.storage.caching import Identified
@@ -118,6 +119,7 @@ class RegionLoad(PlacedMeasurement):
 
 
 def _region_load(source, identified, labels, checked):
+    source = open_image(source)  # once, for all that follows
     mask = read_mask(source, labels=labels)
     verdict = check_space(source, volume=mask, kind="mask") if checked else None
     return loads_of(mask, identified.value), verdict

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from imaging.errors import ImageError
-from imaging.grids import Grid
+from imaging.grids import Grid, open_image
 from imaging.learning.refitting import refitting
 from imaging.parameters import parameter, parameters
 from imaging.spaces.checking import check_space, covers_brain
@@ -213,6 +213,7 @@ def read_on_grid(source, grid, allow_empty, *, stored=False):
         If it cannot be read, or nothing of it lies on the grid.
     """
     read = read_stored if stored and grid is None else read_volume
+    source = open_image(source)  # once, for all that follows
     volume = read(source, allow_empty=allow_empty)
     note = {"space": check_space(source, volume=volume).as_dict()}
     if grid is None:
