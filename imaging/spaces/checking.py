@@ -92,9 +92,11 @@ def check_space(image, *, volume=None, kind=None):
         if inside is None:  # nothing of it has a place
             return SpaceVerdict.from_findings(kind, [], in_view)
         findings = _view_of_mask(volume, in_view, inside) + _of_lesion(inside)
+        findings += [(WRONG, reason) for reason in signs.lost]
         findings += [(DOUBTFUL, reason) for reason in (*signs.broken, *signs.native)]
         return SpaceVerdict.from_findings(kind, findings, in_view, inside=inside)
-    findings = [(DOUBTFUL, reason) for reason in signs.broken] + _view_of_scan(volume, in_view)
+    findings = [(WRONG, reason) for reason in signs.lost] + _view_of_scan(volume, in_view)
+    findings += [(DOUBTFUL, reason) for reason in signs.broken]
     if in_view < NOTHING_IN_VIEW:
         return SpaceVerdict.from_findings(kind, findings, in_view)
     fit = fit_head(values, seen)

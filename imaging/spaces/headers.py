@@ -17,13 +17,16 @@ class HeaderSigns:
 
     Attributes
     ----------
+    lost : list of str
+        That it says nothing at all of where the voxels lie.
     broken : list of str
         What no sound header has.
     native : list of str
         What scanners' images have, and images that were resampled to a template have not.
     """
 
-    def __init__(self, broken, native):
+    def __init__(self, lost, broken, native):
+        self.lost = lost
         self.broken = broken
         self.native = native
 
@@ -42,17 +45,15 @@ def header_signs(image):
     Examples
     --------
     >>> lost = nib.Nifti1Image(np.zeros((9, 9, 9)), np.eye(4))
-    >>> header_signs(lost).broken
+    >>> header_signs(lost).lost
     ['its affine is the identity, as of an array that was saved without its header']
     """
     image = open_image(image)
     affine = np.asarray(image.affine, dtype=float)
     edges = np.linalg.norm(affine[:3, :3], axis=0)
-    broken, native = [], []
+    lost, broken, native = [], [], []
     if np.array_equal(affine, np.eye(4)):
-        broken.append(
-            "its affine is the identity, as of an array that was saved without its header"
-        )
+        lost.append("its affine is the identity, as of an array that was saved without its header")
     if isinstance(image.header, nib.Nifti1Header):
         broken += _nifti_signs(image)
     # Of each voxel axis the part along the world axis it is nearest to, as a cosine.
@@ -63,7 +64,7 @@ def header_signs(image):
     if edges.max() >= _SLICES_MM and edges.max() >= _SLICES_RATIO * edges.min():
         size = " x ".join(f"{edge:.2g}" for edge in edges)
         native.append(f"its voxels of {size} mm are slices of a scanner, not a template's cubes")
-    return HeaderSigns(broken, native)
+    return HeaderSigns(lost, broken, native)
 
 
 def _nifti_signs(image):

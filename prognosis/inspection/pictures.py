@@ -43,7 +43,10 @@ def draw_panes(scan=None, mask=None):
         pane = np.repeat(grey[..., None], 3, axis=2)
         pane[_rim(_brain(plane, centre))] = BRAIN_COLOUR
         if mask is not None:
-            pane[_rim(np.nan_to_num(_section(mask, plane, centre)) > 0)] = LESION_COLOUR
+            lesion = np.nan_to_num(_section(mask, plane, centre)) > 0
+            if scan is None:  # nothing of the patient lies below
+                pane[lesion] = (pane[lesion] + np.array(LESION_COLOUR)) // 2
+            pane[_rim(lesion)] = LESION_COLOUR
         panes.append(pane)
     height = max(pane.shape[0] for pane in panes)
     whole = np.concatenate([_padded(pane, height) for pane in panes], axis=1)
