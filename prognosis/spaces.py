@@ -45,7 +45,8 @@ def judge_spaces(X, column, verdicts, *, refuse=True, stacklevel=2):
     verdicts : sequence of SpaceVerdict or None
         One for each row; None where there was nothing to look at, as of 2-D pictures.
     refuse : bool, default=True
-        Refuse those that are wrong; otherwise they are named with the doubtful ones.
+        Refuse those that are wrong, and name those that are doubtful. False: where places count
+        for less, name those that are wrong.
     stacklevel : int
         Of the warning.
 
@@ -65,7 +66,9 @@ def judge_spaces(X, column, verdicts, *, refuse=True, stacklevel=2):
         if verdict is not None and not verdict.ok
     }
     wrong = [row for row, verdict in found.items() if verdict.verdict == WRONG]
-    if wrong and refuse:
+    if not refuse:
+        found = {row: found[row] for row in wrong}
+    elif wrong:
         first, others = wrong[0], wrong[1:]
         further = f" (so are {len(others)} more: {listing(others)})" if others else ""
         raise CohortError(
@@ -74,10 +77,11 @@ def judge_spaces(X, column, verdicts, *, refuse=True, stacklevel=2):
         )
     if not found:
         return
+    may = "may" if refuse else "do"
     warnings.warn(
-        f"column {column!r}: {len(found)} of {len(X)} images may not lie in template (MNI) space: "
-        f"{_by_reason(found)}. Look at them: prognosis.check_images(X, {[column]!r}); if positions "
-        'need not mean anything, say space="native"',
+        f"column {column!r}: {len(found)} of {len(X)} images {may} not lie in template (MNI) "
+        f"space: {_by_reason(found)}. Look at them: prognosis.check_images(X, {[column]!r}); if "
+        'positions need not mean anything, say space="native"',
         UserWarning,
         stacklevel=stacklevel + 1,
     )

@@ -295,8 +295,11 @@ class TestViews:
             view.prepare(far, ["t1w"])
 
     def test_what_shows_images_as_they_are_warns(self, X):
-        bad = X.assign(t1w=[nib.Nifti1Image(np.roll(i.get_fdata(), 3, 1), i.affine) for i in X.t1w])
-        with pytest.warns(UserWarning, match="4 of 4 images may not lie in template") as caught:
+        low = nib.affines.from_matvec(np.eye(3), [-5] * 3)
+        rolled = [np.roll(np.pad(image.get_fdata(), 5), 4, axis=1) for image in X["t1w"]]
+        affine = X["t1w"].iloc[0].affine @ low
+        bad = X.assign(t1w=[nib.Nifti1Image(data, affine) for data in rolled])
+        with pytest.warns(UserWarning, match="4 of 4 images do not lie in template") as caught:
             StitchedSlices(mosaic_size=48).fit_prepare(bad, ["t1w"])
         assert len(caught) == 1
         toys = X.assign(

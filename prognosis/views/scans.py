@@ -149,8 +149,9 @@ class ScanView(ScanParameters, BaseEstimator):
     def asks_for_template(self):
         """Whether what lies where matters: True, False, or "perhaps".
 
-        True refuses images that cannot lie in template space; "perhaps" names them: where images
-        are shown as they are, on one grid, only what is said of regions afterwards is at stake.
+        True refuses images that cannot lie in template space, and names doubtful ones; "perhaps"
+        names the former: where images are shown as they are, on one grid, only what is said of
+        regions afterwards is at stake.
         """
         if self.space == "native" or self.grid_.affine is None or not covers_brain(self.grid_):
             return False
