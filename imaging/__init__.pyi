@@ -21,6 +21,8 @@ from .metrics import (
 from .mosaics import SliceMosaic
 from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
 from .resizing import shrink_volume
+from .spaces.checking import check_space
+from .spaces.verdicts import SpaceVerdict
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
 from .physics import (
     Protocol,

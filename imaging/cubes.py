@@ -8,10 +8,11 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import true_voxels
+from .grids import open_image, true_voxels
+from .spaces.checking import check_space, refuse_wrong
 from .volumes import read_mask, voxel_volume_ml
 
-__all__ = ["cube_image", "cube_shares"]
+__all__ = ["cube_image", "cube_shares", "shares_of"]
 
 # Template millimetres, RAS: around the brain of the MNI templates. The edges lie between the voxels
 # of a 1 mm grid, and whole cubes of 4 mm fill it.
@@ -21,7 +22,7 @@ _AT_ONCE = 500_000  # points
 _FINEST_MM = 1.0  # voxels that are larger are divided before they are given to cubes
 
 
-def cube_shares(mask, edge_mm=4.0):
+def cube_shares(mask, edge_mm=4.0, *, labels=None, space="template"):
     """Which cubes a lesion touches, and how much of each it fills.
 
     Parameters
@@ -30,6 +31,10 @@ def cube_shares(mask, edge_mm=4.0):
         In template space; above 0.5 is lesion. May be empty.
     edge_mm : float, default=4.0
         Edge of the cubes.
+    labels : int, sequence of int or None, default=None
+        Where the mask holds labels, those that are lesion.
+    space : {"template", "native"}, default="template"
+        "template": a mask that cannot lie in template space is refused, see `imaging.check_space`.
 
     Returns
     -------
@@ -41,7 +46,8 @@ def cube_shares(mask, edge_mm=4.0):
     Raises
     ------
     ImageError
-        If the mask cannot be read, or no voxel of a lesion lies in the frame.
+        If the mask cannot be read, cannot lie in template space, or no voxel of a lesion lies in
+        the frame.
 
     Examples
     --------
@@ -52,7 +58,15 @@ def cube_shares(mask, edge_mm=4.0):
     >>> shares.tolist()
     [0.5]
     """
-    mask = read_mask(mask)
+    mask = open_image(mask)
+    read = read_mask(mask, labels=labels)
+    if space == "template":
+        refuse_wrong(check_space(mask, volume=read, kind="mask"))
+    return shares_of(read, edge_mm)
+
+
+def shares_of(mask, edge_mm=4.0):
+    """As `cube_shares`, of a mask that `read_mask` has read; its space is not checked."""
     voxels = np.stack(true_voxels(np.asanyarray(mask.dataobj)), axis=-1)
     counts = _counts(edge_mm)
     if not len(voxels):

@@ -10,7 +10,9 @@ import numpy as np
 
 from .errors import ImageError
 
-__all__ = ["Grid", "first_line", "open_image", "same_grid", "true_voxels"]
+__all__ = ["Grid", "first_line", "marked_voxels", "open_image", "same_grid", "true_voxels"]
+
+_MOST_LABELS = 20  # more whole numbers than these are grey values of a scan
 
 
 @dataclass(frozen=True)
@@ -156,4 +158,67 @@ def true_voxels(mask):
     [[0, 1], [1, 1]]
     """
     order = "C" if mask.flags.c_contiguous else "F"
-    return np.unravel_index(np.flatnonzero(mask.ravel(order=order) != 0), mask.shape, order=order)
+    flat = mask.ravel(order=order)
+    found = np.flatnonzero(flat if flat.dtype == bool else flat != 0)
+    return np.unravel_index(found, mask.shape, order=order)
+
+
+def marked_voxels(data, name, labels=None):
+    """Where the array of a mask is lesion; refuses what no mask can hold.
+
+    Parameters
+    ----------
+    data : ndarray
+    name : str
+        Of the image, for messages.
+    labels : int, sequence of int or None, default=None
+        Those that are lesion, where it holds labels; None: above 0.5.
+
+    Returns
+    -------
+    ndarray of bool
+
+    Raises
+    ------
+    ImageError
+        If it holds negative values, or neither probabilities nor 0 and one other value.
+
+    Examples
+    --------
+    >>> marked_voxels(np.array([0, 2, 4]), "the mask", [4]).tolist()
+    [False, False, True]
+    >>> marked_voxels(np.array([0, 2, 4]), "the mask")
+    Traceback (most recent call last):
+        ...
+    imaging.errors.ImageError: the mask holds 2, 4 where a mask of 0 and 1 was expected; if these
+    are labels, say which of them are lesion, for example labels=[4]
+    """
+    if labels is not None:
+        labels = np.atleast_1d(labels)
+        if data.dtype.kind == "f" and (data != np.rint(data)).any():
+            raise ImageError(
+                f"{name} holds fractions where labels={labels.tolist()} asks for whole numbers; "
+                "give the label image, or leave labels out"
+            )
+        return np.isin(data, labels)
+    low, top = data.min(initial=0), data.max(initial=0)
+    if low < 0:
+        raise ImageError(
+            f"{name} holds negative values (lowest {low:.4g}) where a mask of 0 and 1 was "
+            "expected; give the mask, not the scan"
+        )
+    # Rounding may lift a probability a little above 1.
+    if top > 1.01 and not ((data == 0) | (data == top)).all():
+        found = np.unique(data)
+        whole = len(found) <= _MOST_LABELS and (found == np.rint(found)).all()
+        if whole:
+            known = ", ".join(f"{value:g}" for value in found if value)
+            raise ImageError(
+                f"{name} holds {known} where a mask of 0 and 1 was expected; if these are labels, "
+                f"say which of them are lesion, for example labels=[{top:g}]"
+            )
+        raise ImageError(
+            f"{name} holds {len(found)} grey values up to {top:.4g} where a mask of 0 and 1 was "
+            "expected; give the mask, not the scan"
+        )
+    return data > 0.5

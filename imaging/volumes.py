@@ -13,10 +13,11 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import Grid, first_line, open_image, same_grid
+from .grids import Grid, first_line, marked_voxels, open_image, same_grid
 from .storage.decompression import voxels
 from .storage.files import replacing
 
+LARGEST_LESION_ML = 1200.0
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 __all__ = [
@@ -119,15 +120,23 @@ def read_stored(image, *, allow_empty=False):
     return nib.Nifti1Image(nib.apply_orientation(data, axes).astype(dtype, copy=False), affine)
 
 
-def read_mask(image):
+def read_mask(image, *, labels=None):
     """Read a 3-D mask in canonical orientation: uint8, 1 where the image is above 0.5.
 
     An empty mask is valid: a patient may have no visible lesion.
 
+    Parameters
+    ----------
+    image : str, os.PathLike or nibabel spatial image
+        0 and one other value, or probabilities from 0 to 1.
+    labels : int, sequence of int or None, default=None
+        Of an image of labels, those that are lesion.
+
     Raises
     ------
     ImageError
-        As `read_volume`; also if a voxel is negative, which no mask has.
+        As `read_volume`; also if it is no mask: a voxel is negative, it holds other grey values
+        than those of a mask, or marks more than 1.2 litres.
 
     Examples
     --------
@@ -135,15 +144,21 @@ def read_mask(image):
     >>> mask = read_mask(nib.Nifti1Image(shares, np.eye(4)))
     >>> mask.get_data_dtype(), np.asanyarray(mask.dataobj).ravel().tolist()
     (dtype('uint8'), [0, 0, 1, 1])
+    >>> parts = nib.Nifti1Image(np.array([0, 1, 2, 4], np.uint8).reshape(4, 1, 1), np.eye(4))
+    >>> np.asanyarray(read_mask(parts, labels=[1, 4]).dataobj).ravel().tolist()
+    [0, 1, 0, 1]
     """
     stored = read_stored(image, allow_empty=True)
     data = np.asanyarray(stored.dataobj)
-    if data.min(initial=0) < 0:
+    marked = marked_voxels(data, _name(image), labels)
+    mask = nib.Nifti1Image(marked.astype(np.uint8), stored.affine)
+    ml = np.count_nonzero(marked) * voxel_volume_ml(mask)
+    if ml > LARGEST_LESION_ML:
         raise ImageError(
-            f"{_name(image)} holds negative values (lowest {data.min():.4g}) where a mask of "
-            "0 and 1 was expected; give the mask, not the scan"
+            f"{_name(image)} marks {ml:,.0f} ml, more than 1.2 litres and so most of a brain; give "
+            "the mask of the lesion, not of the brain, and not the scan"
         )
-    return nib.Nifti1Image((data > 0.5).astype(np.uint8), stored.affine)
+    return mask
 
 
 def read_picture(image, *, allow_empty=False):

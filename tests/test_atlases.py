@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.utils import Bunch
 
-from imaging import AtlasError, load_atlas, region_load
+from imaging import AtlasError, ImageError, load_atlas, region_load
 from imaging.atlases import atlas_names
 from imaging.atlases.white_matter import WHITE_MATTER
 
@@ -209,6 +209,8 @@ def test_empty_mask_and_mask_elsewhere(aal):
         np.ones((4, 4, 4), np.uint8), nib.affines.from_matvec(np.eye(3), [900] * 3)
     )
     with pytest.raises(AtlasError, match="no region of atlas 'aal' lies within the image"):
+        region_load(far, aal, space="native")
+    with pytest.raises(ImageError, match="100 % of the lesion lies outside of the template's"):
         region_load(far, aal)
 
 

@@ -243,8 +243,10 @@ def test_results_do_not_depend_on_the_number_of_jobs(cohort):
 def test_inside_scikit_learn_meta_estimators(cohort):
     X, y = cohort
     quick = classifier(epochs=3)
-    pipe = make_pipeline(LesionSize("t1w", column="bright_ml"), quick)
-    assert pipe.fit(X, y).score(X, y) >= 0.5
+    bright = [nib.load(path).get_fdata() > 0.7 for path in X["t1w"]]
+    masks = [nib.Nifti1Image(spot.astype(np.uint8), AFFINE) for spot in bright]
+    pipe = make_pipeline(LesionSize("bright", column="bright_ml"), quick)
+    assert pipe.fit(X.assign(bright=masks), y).score(X.assign(bright=masks), y) >= 0.5
     search = GridSearchCV(quick, {"learning_rate": [1e-3, 1e-4]}, cv=2).fit(X, y)
     assert search.best_params_["learning_rate"] in (1e-3, 1e-4)
     calibrated = CalibratedClassifierCV(quick, cv=2).fit(X, y)
@@ -368,10 +370,9 @@ def test_a_bad_image_is_refused_by_row_and_column(cohort, tmp_path, kind, words)
 
 def test_an_empty_lesion_is_a_valid_mask(cohort):
     X, y = cohort
-    masks = [imaging.read_mask(path) for path in X["t1w"]]
     masks = [
-        nib.Nifti1Image(m.get_fdata(dtype=np.float32) * (n > 0), AFFINE)
-        for n, m in enumerate(masks)
+        nib.Nifti1Image((nib.load(path).get_fdata() > 0.5).astype(np.float32) * (n > 0), AFFINE)
+        for n, path in enumerate(X["t1w"])
     ]
     lesions = X.assign(t1w=masks)
     with pytest.raises(CohortError, match=r"'sub-00', column 't1w': .*zero everywhere"):

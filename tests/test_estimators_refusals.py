@@ -29,7 +29,7 @@ def cohort():
     scans = [nib.Nifti1Image(rng.random((31, 37, 31)).astype(np.float32), affine) for _ in index]
     X = pd.DataFrame({"scan": scans, "age": rng.normal(60, 9, N)}, index)
     X["person"] = [f"p{number // 3}" for number in range(N)]
-    X["lesion"] = scans
+    X["lesion"] = [nib.Nifti1Image(np.uint8(scan.get_fdata() > 0.9), affine) for scan in scans]
     y = pd.Series([0, 0, 0, 1, 1, 1] * (N // 6), index)
     return X, y
 
@@ -133,7 +133,7 @@ def test_small_regions_are_named(cohort):
     X, y = cohort
     regions = ["Insula_L", "Heschl_L", "Putamen_L", "Pallidum_L", "Thalamus_L", "Caudate_L"]
     with pytest.warns(UserWarning, match=r"\(16 x 16 pixels\).* show fewer regions") as said:
-        model = cnn(RoiSymbolClassifier, regions=regions, mosaic_size=64).fit(X, y)
+        model = cnn(RoiSymbolClassifier, regions=regions, mosaic_size=64, space="native").fit(X, y)
     text = str(said[0].message)
     sizes = {
         name: np.prod([side.stop - side.start for side in place])

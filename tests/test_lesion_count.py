@@ -89,7 +89,7 @@ def test_one_reading_serves_count_volume_and_logarithm(tmp_path, monkeypatch):
     X = table(nib.Nifti1Image(boxes((2, 2, 2)), np.eye(4)))
     LesionCount(memory=str(tmp_path)).fit_transform(X)
 
-    def read(source):
+    def read(source, labels):
         raise AssertionError("read again")
 
     monkeypatch.setattr(lesion_count, "read_mask", read)

@@ -64,11 +64,15 @@ def test_cubes_do_not_depend_on_orientation_and_hardly_on_the_grid(X):
 def test_nothing_and_elsewhere():
     assert len(cube_shares(nib.Nifti1Image(np.zeros((3, 3, 3)), np.eye(4)))[0]) == 0
     far = nib.Nifti1Image(np.ones((3, 3, 3)), nib.affines.from_matvec(np.eye(3), [900] * 3))
-    with pytest.raises(ImageError, match="bring the mask into template"):
+    with pytest.raises(ImageError, match="100 % of the lesion lies outside"):
         cube_shares(far)
+    with pytest.raises(ImageError, match="bring the mask into template"):
+        cube_shares(far, space="native")
     X = pd.DataFrame({"lesion": [far]}, index=["sub-1"])
-    with pytest.raises(CohortError, match="row 'sub-1', column 'lesion': no voxel of the lesion"):
+    with pytest.raises(CohortError, match="row 'sub-1', column 'lesion': this mask does not lie"):
         LesionKernel().fit(X)
+    with pytest.raises(CohortError, match="row 'sub-1', column 'lesion': no voxel of the lesion"):
+        LesionKernel(space="native").fit(X)
 
 
 def test_products_are_the_kernel_and_ridge_is_ridge_on_the_cubes(X):
@@ -106,7 +110,7 @@ def test_life(X, tmp_path, monkeypatch):
     def read(*args):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(lesion_kernel, "cube_shares", read)
+    monkeypatch.setattr(lesion_kernel, "shares_of", read)
     again = pickle.loads(pickle.dumps(kernel)).transform(X)
     pd.testing.assert_frame_equal(again, out)
     monkeypatch.undo()

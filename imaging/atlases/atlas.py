@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import AtlasError
+from ..spaces.checking import holds_template
 from ..volumes import to_grid
 
 __all__ = ["Atlas"]
@@ -58,6 +59,11 @@ class Atlas:
     def identity(self):
         """A hash of labels, place and names, for caches: it is computed once."""
         return joblib.hash((np.asanyarray(self.image.dataobj), self.image.affine, self.names))
+
+    @functools.cached_property
+    def in_template(self):
+        """Whether its regions spread over the template's brain: then it asks for template space."""
+        return holds_template(self.image)
 
     @property
     def regions(self):

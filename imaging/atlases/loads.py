@@ -5,14 +5,15 @@ The atlas is brought to the voxels of the mask, never the reverse.
 
 import numpy as np
 
-from ..grids import true_voxels
+from ..grids import open_image, true_voxels
+from ..spaces.checking import check_space, refuse_wrong
 from ..volumes import read_mask
 from .opening import load_atlas
 
-__all__ = ["region_load"]
+__all__ = ["loads_of", "region_load"]
 
 
-def region_load(mask, atlas):
+def region_load(mask, atlas, *, labels=None, space="template"):
     """Fraction of each region that a lesion takes.
 
     The atlas is brought to the voxels of the mask, never the reverse, and kept for the next mask on
@@ -23,6 +24,12 @@ def region_load(mask, atlas):
     mask : str, os.PathLike or nibabel spatial image
         Lesion mask in the space of the atlas; above 0.5 is lesion.
     atlas : Atlas, or whatever `load_atlas` opens
+    labels : int, sequence of int or None, default=None
+        Where the mask holds labels, those that are lesion.
+    space : {"template", "native"}, default="template"
+        "template": a mask that cannot lie in the space of an atlas in template space is refused,
+        see `imaging.check_space`. "native": it is not looked at, for atlases and masks in a space
+        of their own.
 
     Returns
     -------
@@ -35,7 +42,7 @@ def region_load(mask, atlas):
     AtlasError
         If no region lies within the mask's grid.
     ImageError
-        If the mask cannot be read.
+        If the mask cannot be read, or cannot lie in template space.
 
     Examples
     --------
@@ -45,7 +52,15 @@ def region_load(mask, atlas):
     (1.0, 0.0)
     """
     atlas = load_atlas(atlas)
-    mask = read_mask(mask)
+    mask = open_image(mask)
+    read = read_mask(mask, labels=labels)
+    if space == "template" and atlas.in_template:
+        refuse_wrong(check_space(mask, volume=read, kind="mask"))
+    return loads_of(read, atlas)
+
+
+def loads_of(mask, atlas):
+    """As `region_load`, of a mask that `read_mask` has read, and an `Atlas`; nothing is checked."""
     labels, sizes = atlas.labels_on(mask), atlas.sizes_on(mask)
     lesioned = true_voxels(np.asanyarray(mask.dataobj))
     hit = np.bincount(labels[lesioned], minlength=len(sizes))

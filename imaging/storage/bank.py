@@ -24,7 +24,7 @@ from .identity import identity
 
 __all__ = ["BankEntry", "BankError", "ImageBank", "Recipe", "RowsInFiles", "shared_bank", "sharing"]
 
-_MAGIC = b"PRI1"
+_MAGIC = b"PRI2"
 _HEAD = struct.Struct("<4sII")  # magic, checksum of all that follows it, length of the description
 _SHARED = []
 
@@ -40,7 +40,8 @@ class Recipe:
     Parameters
     ----------
     function : callable
-        Module-level; takes a scan and `arguments`, returns an array and the `Grid` it had.
+        Module-level; takes a scan and `arguments`, returns an array and the `Grid` it had, and
+        perhaps a note: whatever else was seen on the way, a dict for JSON or None.
     arguments : tuple
     identity : str
         Equal exactly when the arguments are equal in what they do.
@@ -51,8 +52,9 @@ class Recipe:
     identity: str
 
     def __call__(self, image):
-        array, grid = self.function(image, *self.arguments)
-        return np.ascontiguousarray(array, dtype=np.float32), grid
+        """Array, grid and note of a scan."""
+        array, grid, *note = self.function(image, *self.arguments)
+        return np.ascontiguousarray(array, dtype=np.float32), grid, note[0] if note else None
 
     @property
     def key(self):
@@ -69,6 +71,7 @@ class BankEntry:
     path: Path
     shape: tuple
     grid: Grid
+    note: dict | None = None
 
     def read(self):
         """The image, float32.
@@ -146,8 +149,8 @@ class ImageBank:
             with self._locked(path.parent):
                 found = _found(path)
                 if found is None:
-                    array, grid = recipe(image)
-                    found = self._written(path, array, grid), array
+                    array, grid, note = recipe(image)
+                    found = self._written(path, array, grid, note), array
         return found
 
     def kept_call(self, function):
@@ -191,12 +194,12 @@ class ImageBank:
         finally:
             lock.release()
 
-    def _written(self, path, array, grid):
+    def _written(self, path, array, grid, note=None):
         with self._explaining():
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                _write(temporary, array, grid)
-        return BankEntry(path, array.shape, grid)
+                _write(temporary, array, grid, note)
+        return BankEntry(path, array.shape, grid, note)
 
     @contextlib.contextmanager
     def _explaining(self):
@@ -266,8 +269,8 @@ def shared_bank():
     return _SHARED[-1] if _SHARED else None
 
 
-def _write(path, array, grid):
-    about = {"shape": array.shape, "grid_shape": grid.shape, "grid_rows": grid.rows}
+def _write(path, array, grid, note):
+    about = {"shape": array.shape, "grid_shape": grid.shape, "grid_rows": grid.rows, "note": note}
     text = json.dumps(about).encode()
     values = np.ascontiguousarray(array, dtype="<f4")
     checksum = zlib.crc32(values, zlib.crc32(text))
@@ -297,4 +300,4 @@ def _found(path):
         return None
     rows = about["grid_rows"]
     grid = Grid(tuple(about["grid_shape"]), rows and tuple(map(tuple, rows)))
-    return BankEntry(path, tuple(about["shape"]), grid), values
+    return BankEntry(path, tuple(about["shape"]), grid, about["note"]), values

@@ -26,11 +26,15 @@ from imaging.parameters import (
 from imaging.sections.describing import describe_sections, picture_panes
 from imaging.sections.panes import as_panes
 from imaging.sections.reading import lesion_sections
+from imaging.spaces.checking import check_space
+from imaging.spaces.verdicts import WRONG
+from imaging.volumes import is_picture, read_mask, read_stored
 
 from ..cells import NUMBER, as_numbers, column_kind
 from ..columns import check_cohort, map_images
 from ..errors import CohortError
 from ..grouping import find_groups
+from ..spaces import ReadsTemplate, judge_spaces
 from ..splits import make_splits
 from .measurement import ImageMeasurement
 
@@ -40,7 +44,7 @@ _SCORES_SD = 3.0  # of the first component, beside numbers of SD 1
 
 
 @parameters
-class BrainAgeGap(ImageMeasurement):
+class BrainAgeGap(ReadsTemplate, ImageMeasurement):
     """Add the brain-age gap: the age that a model reads in the brain, beside the patient's age.
 
     Ridge regression of age on principal components of smoothed sections of the brain and on a few
@@ -343,19 +347,25 @@ class BrainAgeGap(ImageMeasurement):
 
     def _looks(self, X):
         """Pictures and numbers of every row."""
-        panes, lesions = as_panes(self.panes), [None] * len(X)
+        panes, checked = as_panes(self.panes), self.space == "template"
+        lesions = [None] * len(X)
         if self.lesion is not None:
-            cut = self._kept(lesion_sections)
-            lesions = map_images(lambda cell: cut(cell, panes), X, self.lesion, n_jobs=self.n_jobs)
-        describe = self._kept(describe_sections)
+            cut = self._kept(_cut_lesion)
+            found = map_images(
+                lambda cell: cut(cell, panes, checked), X, self.lesion, n_jobs=self.n_jobs
+            )
+            judge_spaces(X, self.lesion, [verdict for _, verdict in found], stacklevel=4)
+            lesions = [sections for sections, _ in found]
+        describe = self._kept(_described)
         found = map_images(
-            lambda cell, number: describe(cell, panes, lesions[number]),
+            lambda cell, number: describe(cell, panes, lesions[number], checked),
             X,
             self.image,
             n_jobs=self.n_jobs,
             numbered=True,
         )
-        return tuple(np.stack([one[name] for one in found]) for name in ("picture", "numbers"))
+        judge_spaces(X, self.image, [verdict for _, verdict in found], stacklevel=4)
+        return tuple(np.stack([one[name] for one, _ in found]) for name in ("picture", "numbers"))
 
     def _fitted(self, pictures, numbers, age):
         return _AgeModel.learn(pictures, numbers, age, self.n_components, self.alpha)
@@ -398,3 +408,23 @@ class _AgeModel(NamedTuple):
 
     def predict(self, pictures, numbers):
         return self.intercept + pictures @ self.of_pictures + numbers @ self.of_numbers
+
+
+def _described(source, panes, lesion, checked):
+    """`describe_sections`, and what the space check says of a volume."""
+    verdict = None
+    if checked and not is_picture(source):
+        image, source = source, read_stored(source)
+        verdict = check_space(image, volume=source, kind="scan")
+        if verdict.verdict == WRONG:  # there is perhaps no brain to be described
+            return None, verdict
+    return describe_sections(source, panes, lesion), verdict
+
+
+def _cut_lesion(source, panes, checked):
+    """`lesion_sections`, and what the space check says of a volume."""
+    verdict = None
+    if checked and not is_picture(source):
+        image, source = source, read_mask(source)
+        verdict = check_space(image, volume=source, kind="mask")
+    return lesion_sections(source, panes), verdict

@@ -10,13 +10,13 @@ from imaging.metrics import count_lesions
 from imaging.parameters import NOT_NEGATIVE, POSITIVE, parameter, parameters
 from imaging.volumes import mask_volume_ml, read_mask, to_spacing
 
-from .measurement import ImageMeasurement
+from .measurement import MaskMeasurement
 
 __all__ = ["LesionCount"]
 
 
 @parameters
-class LesionCount(ImageMeasurement):
+class LesionCount(MaskMeasurement):
     """Add the number of each patient's lesions to the table, and their volume if wanted.
 
     Parameters
@@ -118,11 +118,11 @@ class LesionCount(ImageMeasurement):
     def _measurement(self):
         # Whatever the columns, all of it is measured: a change of `log` or `volume` reads no file.
         spacing = None if self.spacing_mm is None else float(self.spacing_mm)
-        return _lesion_count, float(self.least_mm3), spacing
+        return _lesion_count, float(self.least_mm3), spacing, self._wanted_labels()
 
 
-def _lesion_count(source, least_mm3, spacing_mm):
-    mask = read_mask(source)
+def _lesion_count(source, least_mm3, spacing_mm, labels):
+    mask = read_mask(source, labels=labels)
     counted = mask if spacing_mm is None else to_spacing(mask, spacing_mm)
     count = count_lesions(counted, least_mm3=least_mm3)
     return {"count": count, "log1p_count": float(np.log1p(count)), "ml": mask_volume_ml(mask)}

@@ -9,10 +9,14 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from imaging.cubes import cube_image, cube_shares
+from imaging.cubes import cube_image, shares_of
+from imaging.grids import open_image
 from imaging.parameters import COUNT, POSITIVE, parameter, parameters
+from imaging.spaces.checking import check_space
+from imaging.spaces.verdicts import WRONG
+from imaging.volumes import read_mask
 
-from .measurement import ImageMeasurement
+from .measurement import PlacedMeasurement
 
 __all__ = ["LesionKernel"]
 
@@ -20,7 +24,7 @@ _LEAST_SHARE = 1e-10  # of the largest eigenvalue: below it is rounding
 
 
 @parameters
-class LesionKernel(ImageMeasurement):
+class LesionKernel(PlacedMeasurement):
     """Add coordinates in which distances between patients are those between their lesion masks.
 
     Masks are averaged over cubes, centred by their training mean and scaled by one number. The
@@ -160,7 +164,7 @@ class LesionKernel(ImageMeasurement):
         return []
 
     def _measurement(self):
-        return _cubes, float(self.cube_mm)
+        return _cubes, float(self.cube_mm), self._wanted_labels(), self.space == "template"
 
     def _learn(self, X):
         super().fit(X)
@@ -206,5 +210,10 @@ class LesionKernel(ImageMeasurement):
         return raw - new[:, None] - old[None, :] + self.mean_ @ self.mean_
 
 
-def _cubes(source, cube_mm):
-    return cube_shares(source, cube_mm)
+def _cubes(source, cube_mm, labels, checked):
+    source = open_image(source)  # once, for all that follows
+    mask = read_mask(source, labels=labels)
+    verdict = check_space(source, volume=mask, kind="mask") if checked else None
+    # A mask that is refused has perhaps nothing in the frame: the refusal says more.
+    wrong = verdict is not None and verdict.verdict == WRONG
+    return None if wrong else shares_of(mask, cube_mm), verdict

@@ -15,13 +15,13 @@ from imaging.storage.caching import Identified
 from imaging.volumes import mask_volume_ml, read_mask
 
 from ..errors import CohortError
-from .measurement import ImageMeasurement
+from .measurement import MaskMeasurement
 
 __all__ = ["LesionSize"]
 
 
 @parameters
-class LesionSize(ImageMeasurement):
+class LesionSize(MaskMeasurement):
     """Add the volume of each patient's lesion to the table.
 
     Parameters
@@ -86,12 +86,12 @@ class LesionSize(ImageMeasurement):
 
     def _measurement(self):
         if self.segmenter_ is None:
-            return (_lesion_size,)
+            return _lesion_size, self._wanted_labels()
         return _segmented_size, Identified(self.segmenter_, self.segmenter_.identity())
 
 
-def _lesion_size(source):
-    return {"ml": mask_volume_ml(read_mask(source))}
+def _lesion_size(source, labels):
+    return {"ml": mask_volume_ml(read_mask(source, labels=labels))}
 
 
 def _segmented_size(source, segmenter):

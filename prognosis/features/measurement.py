@@ -13,14 +13,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imaging.parameters import parameter, parameters
+from imaging.parameters import Each, parameter, parameters
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
 
 from ..columns import TakesTables, check_cohort, map_images
 from ..errors import CohortError
+from ..spaces import ReadsTemplate, judge_spaces
 
-__all__ = ["ImageMeasurement"]
+__all__ = ["ImageMeasurement", "MaskMeasurement", "PlacedMeasurement"]
 
 
 @parameters
@@ -156,3 +157,35 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "columns_")
         return np.array([*self.feature_names_in_, *self.columns_], dtype=object)
+
+
+@parameters
+class MaskMeasurement(ImageMeasurement):
+    """Base of what measures lesion masks."""
+
+    labels: object = parameter(
+        None,
+        Integral,
+        Each(Integral),
+        None,
+        kind="int, sequence of int or None",
+        doc="""
+        Where the images hold labels instead of 0 and 1, those that are lesion: ``labels=[1, 4]``.
+        """,
+    )
+
+    def _wanted_labels(self):
+        return None if self.labels is None else tuple(np.unique(self.labels).tolist())
+
+
+@parameters
+class PlacedMeasurement(ReadsTemplate, MaskMeasurement):
+    """Base of what measures where lesions are; the function of `_measurement` says so of each.
+
+    It returns what it measured, and a `SpaceVerdict` (None where none is asked for).
+    """
+
+    def _measured(self, X):
+        found = super()._measured(X)
+        judge_spaces(X, self.image, [verdict for _, verdict in found], stacklevel=4)
+        return [measured for measured, _ in found]

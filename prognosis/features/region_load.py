@@ -5,17 +5,21 @@ Together with lesion size this is what conventional, lesion-based prognosis know
 
 import numpy as np
 
-from imaging.atlases import load_atlas, region_load
+from imaging.atlases import load_atlas
+from imaging.atlases.loads import loads_of
+from imaging.grids import open_image
 from imaging.parameters import FROM_ZERO, Each, parameter, parameters
+from imaging.spaces.checking import check_space
 from imaging.storage.caching import Identified
+from imaging.volumes import read_mask
 
-from .measurement import ImageMeasurement
+from .measurement import PlacedMeasurement
 
 __all__ = ["RegionLoad"]
 
 
 @parameters
-class RegionLoad(ImageMeasurement):
+class RegionLoad(PlacedMeasurement):
     """Add the lesion load of each region (0 = spared, 1 = wholly lesioned) to the table.
 
     Parameters
@@ -109,8 +113,13 @@ class RegionLoad(ImageMeasurement):
         return self._regions
 
     def _measurement(self):
-        return _region_load, Identified(self.atlas_, self.atlas_.identity)
+        checked = self.space == "template" and self.atlas_.in_template
+        atlas = Identified(self.atlas_, self.atlas_.identity)
+        return _region_load, atlas, self._wanted_labels(), checked
 
 
-def _region_load(source, identified):
-    return region_load(source, identified.value)
+def _region_load(source, identified, labels, checked):
+    source = open_image(source)  # once, for all that follows
+    mask = read_mask(source, labels=labels)
+    verdict = check_space(source, volume=mask, kind="mask") if checked else None
+    return loads_of(mask, identified.value), verdict

@@ -43,6 +43,8 @@ def place_model(
     cut=None,
     brain_age=None,
     least_mm3=0.0,
+    labels=None,
+    space="template",
     patient=None,
     memory=None,
     n_jobs=None,
@@ -82,6 +84,11 @@ def place_model(
         the column "age". None: without. Its gain on the patients below is suggestive, no more.
     least_mm3 : float, default=0.0
         Smaller lesions are not counted, see `LesionCount`.
+    labels : int, sequence of int or None, default=None
+        Where the masks hold labels, those that are lesion. The masks for `brain_age` have none.
+    space : {"template", "native"}, default="template"
+        "native": masks are not asked whether they lie in template space; then places mean nothing,
+        and what is left of the model is size, number and table.
     patient : str, default=None
         Column that names the patient, where patients have several rows: inner folds keep these
         together.
@@ -142,18 +149,25 @@ def place_model(
     if strays:
         raise ValueError(f"log names {strays[0]!r}, which is not in tabular ({tabular})")
     reading = {"memory": memory, "n_jobs": n_jobs}
+    placed = {"labels": labels, "space": space, **reading}
     size = LesionCount(
         lesion,
         log=True,
         least_mm3=least_mm3,
         column="log_lesion_count",
         volume="lesion_ml",
+        labels=labels,
         **reading,
     )
     steps, blocks = [("size", size)], {}
     if brain_age is not None:
         gap = BrainAgeGap(
-            brain_age, lesion=lesion, patient=patient, random_state=random_state, **reading
+            brain_age,
+            lesion=lesion,
+            patient=patient,
+            space=space,
+            random_state=random_state,
+            **reading,
         )
         steps.insert(0, ("brain_age", gap))
         tabular.append("brain_age_gap")
@@ -163,12 +177,12 @@ def place_model(
             atlas=atlas,
             prefix=f"{PLACE}_",
             least_voxels=SMALLEST_REGION_VOXELS,
-            **reading,
+            **placed,
         )
         steps.append(("place", loads))
         blocks[PLACE] = f"{PLACE}_*"
     if representation in ("kernel", "auto"):
-        steps.append(("kernel", LesionKernel(lesion, prefix=f"{KERNEL}_", **reading)))
+        steps.append(("kernel", LesionKernel(lesion, prefix=f"{KERNEL}_", **placed)))
         blocks[KERNEL] = f"{KERNEL}_*"
     encode = BlockEncoder(
         ["lesion_ml", "log_lesion_count", *tabular],

@@ -96,7 +96,8 @@ class Collector:
         Parameters
         ----------
         check : callable
-            Takes a column and the grids of its images, and refuses those that do not fit.
+            Takes a column and, of each of its images, the grid and what was noted (see
+            `imaging.storage.bank.Recipe`); refuses those that do not fit.
         n_jobs : int or None
             Threads.
 
@@ -124,26 +125,26 @@ class Collector:
         return ImageRows(self.array)
 
     def _keep(self, cell, number, channel):
-        """Prepare one image and put it where it belongs; returns its grid."""
+        """Prepare one image and put it where it belongs; returns its grid and its note."""
         entry = None
         if self.bank is not None:
             with suppress(BankError):  # sharing is a help, not a condition
                 entry, array = self.bank.fetch(self.recipe, cell)
-                grid = entry.grid
+                grid, note = entry.grid, entry.note
         if entry is None:
-            array, grid = self.recipe(cell)
+            array, grid, note = self.recipe(cell)
         with self._lock:
             if self.shape is None:
                 self._begin(array.shape)
         if array.shape != self.shape:
-            return grid  # not that of the first one: it is refused when all are there
+            return grid, note  # not as the first one: it is refused when all are there
         if self.array is not None:
             self.array[number, channel, : array.shape[0]] = array
         else:
             if entry is None:
                 entry = self._own_bank().put(f"{number:06d}-{channel}", array, grid)
             self._entries[number][channel] = entry
-        return grid
+        return grid, note
 
     def _begin(self, shape):
         """Now that one image is there, decide where all of them go."""

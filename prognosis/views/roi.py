@@ -10,10 +10,9 @@ from imaging.intensity import rescale_intensity
 from imaging.parameters import parameter, parameters
 from imaging.roi_mosaics import RoiMosaic
 from imaging.storage.bank import Recipe
-from imaging.volumes import read_stored, read_volume, to_grid
 
 from .canvas import CanvasParameters, CanvasView
-from .scans import open_grid
+from .scans import open_grid, read_on_grid
 
 __all__ = ["RoiParameters", "RoiSymbols"]
 
@@ -102,15 +101,16 @@ class RoiSymbols(RoiParameters, CanvasView):
         # Pieces are not parts of one cross-section: turning the canvas would move far ones most.
         return TileAugmentation(rotation_deg=0, zoom=0, shift=0.01, fixed_rows=self.symbol_rows_)
 
+    def asks_for_template(self):
+        """Whether what lies where matters: it does if the atlas is one of template space."""
+        return self.space == "template" and self.mosaic_.atlas.in_template
+
     def region_cells(self):
         """Where each region lies in the picture, name to (slice, slice)."""
         return self.mosaic_.cells(self.grid_)
 
 
 def _read_regions(source, mosaic, grid, allow_empty):
-    """The regions of one scan as a picture in [0, 1], with the grid it had."""
-    if grid is None:
-        volume = read_stored(source, allow_empty=allow_empty)
-    else:  # between voxels there are no whole numbers
-        volume = to_grid(read_volume(source, allow_empty=allow_empty), grid)
-    return rescale_intensity(mosaic.pack(volume)), Grid.of(volume)
+    """The regions of one scan as a picture in [0, 1], the grid it had, and a note on its space."""
+    volume, note = read_on_grid(source, grid, allow_empty, stored=True)
+    return rescale_intensity(mosaic.pack(volume)), Grid.of(volume), note

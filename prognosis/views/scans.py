@@ -7,28 +7,33 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from imaging.grids import Grid
+from imaging.errors import ImageError
+from imaging.grids import Grid, open_image
 from imaging.learning.refitting import refitting
 from imaging.parameters import parameter, parameters
+from imaging.spaces.checking import check_space, covers_brain
+from imaging.spaces.verdicts import SpaceVerdict
+from imaging.volumes import read_stored, read_volume, to_grid
 
 from ..errors import CohortError
+from ..spaces import ReadsTemplate, judge_spaces
 from .collecting import Collector, bank_of
 from .protocol import Reading
 
-__all__ = ["ScanParameters", "ScanView", "open_grid"]
+__all__ = ["ScanParameters", "ScanView", "open_grid", "read_on_grid"]
 
 
 @parameters
-class ScanParameters:
+class ScanParameters(ReadsTemplate):
     """How scans are read, for views and for the estimators that hand it on to one."""
 
     grid: object = parameter(
         None,
         kind='None, "mni152", path, nibabel image or Grid',
         doc="""
-        Resample every scan to the voxels of this image first, through world coordinates (it does
-        not register). None requires that all scans have one grid already. "mni152" is the template
-        inside nilearn at 2 mm.
+        Resample every scan to the voxels of this image first, through world coordinates. It does
+        not register: scans must be in the space of this image already. None requires that all scans
+        have one grid. "mni152" is the template inside nilearn at 2 mm.
         """,
     )
     allow_empty: bool = parameter(
@@ -134,12 +139,31 @@ class ScanView(ScanParameters, BaseEstimator):
             strip=lambda shape: self._strip(X, shape, reading, fitting),
         )
         return collector.collect(
-            lambda column, grids: self._check_grids(X, column, grids, fitting), reading.n_jobs
+            lambda column, found: self._check(X, column, found, fitting), reading.n_jobs
         )
 
     def _strip(self, X, shape, reading, fitting):
         """The `Strip` of symbols below pictures of this shape; None for none."""
         return None
+
+    def asks_for_template(self):
+        """Whether what lies where matters: True, False, or "perhaps".
+
+        True refuses images that cannot lie in template space, and names doubtful ones; "perhaps"
+        names the former: where images are shown as they are, on one grid, only what is said of
+        regions afterwards is at stake.
+        """
+        if self.space == "native" or self.grid_.affine is None or not covers_brain(self.grid_):
+            return False
+        return True if self.grid is not None else "perhaps"
+
+    def _check(self, X, column, found, fitting):
+        """Refuse images of another grid, or of another space; `found`: grids and notes."""
+        self._check_grids(X, column, [grid for grid, _ in found], fitting)
+        asks = self.asks_for_template()
+        if asks:
+            verdicts = [note and SpaceVerdict.from_dict(note["space"]) for _, note in found]
+            judge_spaces(X, column, verdicts, refuse=asks is True, stacklevel=9)
 
     def _check_grids(self, X, column, grids, fitting):
         if fitting and not hasattr(self, "grid_"):
@@ -148,8 +172,9 @@ class ScanView(ScanParameters, BaseEstimator):
             if not self.grid_.matches(grid):
                 raise CohortError(
                     f"row {row!r}, column {column!r}: found {grid}, but the first image in "
-                    f"training has {self.grid_}; bring all images to one grid first, or, if they "
-                    "are registered already, set the parameter grid to the one they should have"
+                    f"training has {self.grid_}; register all images to one template first (for "
+                    "example with ANTs or FSL). The parameter grid only resamples, and helps where "
+                    "they are registered already"
                 )
 
 
@@ -162,3 +187,49 @@ def open_grid(grid):
 
         return Grid.of(load_mni152_template(resolution=2))
     return Grid.of(grid)
+
+
+def read_on_grid(source, grid, allow_empty, *, stored=False):
+    """A scan on the voxels of a grid, and what the space check says of it.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or nibabel spatial image
+    grid : Grid or None
+        None: as it is.
+    allow_empty : bool
+        Whether it may be zero everywhere.
+    stored : bool, default=False
+        Whole numbers may stay as they are where nothing is resampled.
+
+    Returns
+    -------
+    volume : nibabel.Nifti1Image
+    note : dict
+        ``"space"``: the `SpaceVerdict` as plain values.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or nothing of it lies on the grid.
+    """
+    read = read_stored if stored and grid is None else read_volume
+    source = open_image(source)  # once, for all that follows
+    volume = read(source, allow_empty=allow_empty)
+    note = {"space": check_space(source, volume=volume).as_dict()}
+    if grid is None:
+        return volume, note
+    try:
+        placed = to_grid(volume, grid)
+    except ValueError as error:  # nilearn: the two fields of view do not meet
+        raise _nothing_left(grid) from error
+    if not allow_empty and not np.asanyarray(placed.dataobj).any():
+        raise _nothing_left(grid)
+    return placed, note
+
+
+def _nothing_left(grid):
+    return ImageError(
+        f"nothing of it is left on {grid}: it lies elsewhere; register it to the template first "
+        "(for example with ANTs or FSL; grid only resamples)"
+    )

@@ -13,10 +13,10 @@ from imaging.mosaics import SliceMosaic
 from imaging.parameters import COUNT, parameter, parameters
 from imaging.resizing import resize_picture
 from imaging.storage.bank import Recipe
-from imaging.volumes import is_picture, is_raster, read_picture, read_volume, to_grid
+from imaging.volumes import is_picture, is_raster, read_picture
 
 from .canvas import CanvasParameters, CanvasView
-from .scans import open_grid
+from .scans import open_grid, read_on_grid
 
 __all__ = ["StitchedParameters", "StitchedSlices"]
 
@@ -111,7 +111,7 @@ class StitchedSlices(StitchedParameters, CanvasView):
 
 
 def _read_mosaic(source, mosaic, grid, allow_empty):
-    """One scan as a picture in [0, 1], with the grid it had."""
+    """One scan as a picture in [0, 1], with the grid it had, and a note on its space."""
     if not is_raster(source):
         source = open_image(source)  # once, for all that follows
     if is_picture(source):
@@ -120,7 +120,5 @@ def _read_mosaic(source, mosaic, grid, allow_empty):
         if mosaic.size is not None:
             picture = resize_picture(picture, mosaic.size)
         return rescale_intensity(picture), place
-    volume = read_volume(source, allow_empty=allow_empty)
-    if grid is not None:
-        volume = to_grid(volume, grid)
-    return rescale_intensity(mosaic.stitch(volume)), Grid.of(volume)
+    volume, note = read_on_grid(source, grid, allow_empty)
+    return rescale_intensity(mosaic.stitch(volume)), Grid.of(volume), note

@@ -11,10 +11,9 @@ from imaging.intensity import rescale_intensity
 from imaging.parameters import POSITIVE, parameter, parameters
 from imaging.resizing import shrink_volume
 from imaging.storage.bank import Recipe
-from imaging.volumes import read_volume, to_grid
 
 from .places import VolumePlace
-from .scans import ScanParameters, ScanView, open_grid
+from .scans import ScanParameters, ScanView, open_grid, read_on_grid
 
 __all__ = ["VolumeParameters", "Volumes"]
 
@@ -75,9 +74,7 @@ class Volumes(VolumeParameters, ScanView):
 
 
 def _read_volume(source, spacing_mm, grid, allow_empty):
-    """One scan as a coarse array in [0, 1], with the grid it had."""
-    volume = read_volume(source, allow_empty=allow_empty)
-    if grid is not None:
-        volume = to_grid(volume, grid)
+    """One scan as a coarse array in [0, 1], with the grid it had, and a note on its space."""
+    volume, note = read_on_grid(source, grid, allow_empty)
     small = shrink_volume(volume, spacing_mm)
-    return rescale_intensity(np.asanyarray(small.dataobj)), Grid.of(volume)
+    return rescale_intensity(np.asanyarray(small.dataobj)), Grid.of(volume), note

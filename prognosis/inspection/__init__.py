@@ -1,0 +1,1 @@
+"""Looking at the images of a cohort before anything is learnt from them."""

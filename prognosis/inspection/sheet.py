@@ -1,0 +1,88 @@
+"""The sheet of `check_images`: everybody's picture on one self-contained page, worst first."""
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+__all__ = ["render_sheet"]
+
+_TITLES = {
+    "wrong": "Wrong",
+    "doubtful": "Doubtful",
+    "unchecked": "Not checked",
+    "ok": "Nothing speaks against these",
+}
+_MEANING = {
+    "wrong": "Models that read places refuse these images.",
+    "doubtful": "Models use these images, and warn. Look at each.",
+    "unchecked": "Two-dimensional pictures lie nowhere in space.",
+    "ok": "No proof that they are right: look at a few.",
+}
+
+
+def render_sheet(table, pictures, cohort):
+    """The page as HTML text.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `check_images` returns it.
+    pictures : dict of (row, column) to bytes or None
+        PNG of each image.
+    cohort : dict
+        What the cohort says of itself.
+
+    Returns
+    -------
+    str
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    groups = []
+    for verdict, title in _TITLES.items():
+        part = table[table["verdict"] == verdict]
+        if len(part):
+            cards = [_card(place, row, pictures) for place, row in part.iterrows()]
+            groups.append(
+                {"verdict": verdict, "title": title, "about": _MEANING[verdict], "cards": cards}
+            )
+    return environment.get_template("sheet.html").render(
+        groups=groups,
+        n_images=len(table),
+        n_patients=table.index.get_level_values(0).nunique(),
+        cohort_name=cohort.get("name"),
+        simulated=bool(cohort.get("simulated")),
+    )
+
+
+def _card(place, row, pictures):
+    picture = pictures.get(place)
+    return {
+        "patient": str(place[0]),
+        "image": str(place[1]),
+        "reasons": [reason for reason in row["reasons"].split("; ") if reason],
+        "numbers": _numbers(row),
+        "picture": None if picture is None else base64.b64encode(picture).decode(),
+    }
+
+
+def _numbers(row):
+    """What was measured, in words."""
+    parts = []
+    if row["in_view"] == row["in_view"]:
+        parts.append(f"{100 * row['in_view']:.0f} % of the template's brain in view")
+    if row["right_mm"] == row["right_mm"]:
+        moved = [
+            f"{name} {row[key]:+.0f}"
+            for name, key in (("right", "right_mm"), ("front", "front_mm"), ("up", "up_mm"))
+        ]
+        parts.append(f"head moved by {', '.join(moved)} mm")
+    if row["inside"] == row["inside"]:
+        parts.append(f"{100 * row['inside']:.0f} % of the lesion in the brain")
+    return "; ".join(parts)
