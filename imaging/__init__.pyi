@@ -22,6 +22,7 @@ from .mosaics import SliceMosaic
 from .roi_mosaics import LANGUAGE_REGIONS, RoiMosaic
 from .resizing import shrink_volume
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
+from .pretraining import SequenceInvariantEncoder
 from .physics import (
     Protocol,
     QuantitativeMaps,

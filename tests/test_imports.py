@@ -21,6 +21,7 @@ FLOORS = {
         "learning",
         "voxelwise",
         "segmentation",
+        "pretraining",
     ],
     "prognosis": [
         "errors",

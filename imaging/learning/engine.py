@@ -70,7 +70,9 @@ def train_network(
         Or anything with a length and `take`; where it has `at_epoch`, that is called with the
         number of the epoch, from 0, before each one.
     loss : callable
-        (outputs, targets) -> loss of each sample, shape (batch,).
+        (outputs, targets) -> loss of each sample, shape (batch,), or their mean. Where it has
+        `parts` (names) and `mean_parts` (their means by name, since it was last asked), these are
+        shown and kept after every epoch.
     validation : Samples, default=None
         With these, the network of the epoch with the lowest validation loss is returned.
     augment : callable, default=None
@@ -107,7 +109,8 @@ def train_network(
     network : torch.nn.Module
         In evaluation mode, on the CPU.
     history : list of dict
-        Per epoch: "train_loss", "valid_loss" when there is a validation set, "score" with `score`.
+        Per epoch: "train_loss", the parts of the loss, "valid_loss" when there is a validation set,
+        "score" with `score`.
 
     Raises
     ------
@@ -130,6 +133,9 @@ def train_network(
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
         if hasattr(samples, "at_epoch"):
             callbacks.append(("clock", _TellEpoch()))
+        parts = getattr(loss, "parts", ())
+        if parts:
+            callbacks.append(("parts", _Parts(loss)))
         if score is not None:
             callbacks.append(("score", _Score(score)))
         if score is not None or validation is not None:
@@ -146,7 +152,7 @@ def train_network(
             known = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
             known |= {"weight_decay": weight_decay, "seed": seed, **(settings or {})}
             callbacks.append(("checkpoint", Checkpoint(checkpoint, known, order, draws)))
-        bar = _EpochBar(label, score_name)
+        bar = _EpochBar(label, score_name, parts)
         if verbose:
             callbacks.append(("progress", bar))
         network = make_network()
@@ -174,7 +180,7 @@ def train_network(
             bar.close()
         network = engine.module_
         network.to("cpu").eval()
-    keys = ("train_loss", "valid_loss", "score")
+    keys = ("train_loss", *parts, "valid_loss", "score")
     # Plain numbers, as they come back from a checkpoint.
     history = [
         {key: float(row[key]) for key in keys if key in row} for row in engine.history.to_list()
@@ -333,12 +339,27 @@ class _Score(Callback):
         net.history.record("score", value)
 
 
+class _Parts(Callback):
+    """Means of the parts of a loss, epoch by epoch."""
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.loss.mean_parts()  # of an epoch that was cut short
+
+    def on_epoch_end(self, net, **kwargs):
+        for name, value in self.loss.mean_parts().items():
+            net.history.record(name, value)
+
+
 class _EpochBar(Callback):
     """One progress bar for the whole training, on stderr."""
 
-    def __init__(self, label, score_name):
+    def __init__(self, label, score_name, parts=()):
         self.label = label
         self.score_name = score_name
+        self.parts = parts
         self.bar_ = None
 
     def on_train_begin(self, net, **kwargs):
@@ -354,6 +375,7 @@ class _EpochBar(Callback):
     def on_epoch_end(self, net, **kwargs):
         row = net.history[-1]
         shown = {"loss": f"{row['train_loss']:.3f}"}
+        shown |= {name: f"{row[name]:.3f}" for name in self.parts if name in row}
         if "valid_loss" in row:
             shown["validation"] = f"{row['valid_loss']:.3f}"
         if "score" in row:
