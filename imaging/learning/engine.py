@@ -133,7 +133,7 @@ def train_network(
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
         if hasattr(samples, "at_epoch"):
             callbacks.append(("clock", _TellEpoch()))
-        parts = getattr(loss, "parts", ())
+        parts = loss.parts if hasattr(loss, "mean_parts") else ()
         if parts:
             callbacks.append(("parts", _Parts(loss)))
         if score is not None:

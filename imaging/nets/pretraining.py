@@ -48,9 +48,7 @@ class ContractingEncoder(Encoder):
     40592448
     """
 
-    def __init__(
-        self, spatial_dims, in_channels=1, *, channels, dropout=0.0, fold=False, cells=1
-    ):
+    def __init__(self, spatial_dims, in_channels=1, *, channels, dropout=0.0, fold=False, cells=1):
         from monai.networks.blocks import Convolution
         from monai.networks.layers.factories import Pool
 

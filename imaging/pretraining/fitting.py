@@ -1,6 +1,7 @@
 """How an encoder is pretrained: on whom, with which heads on it, by the one training engine."""
 
 import json
+import math
 from pathlib import Path
 
 import joblib
@@ -32,7 +33,8 @@ from .views import Views, ViewStream
 
 __all__ = ["build_network", "fit_encoder", "network_of_checkpoint", "patch_lengths"]
 
-_PATCHES = {("small", 3): (48, 64, 48), ("small", 2): (64, 64)}
+_HEAD_MM = {3: (192, 256, 192), 2: (256, 256)}  # that hold most heads
+_MULTIPLE = 16
 _PUBLISHED_PATCH = 96
 
 
@@ -40,7 +42,10 @@ def patch_lengths(model):
     """The shape of a view as one length per axis, which must suit the encoder."""
     size = model.patch_size
     if size is None:
-        size = _PATCHES.get((model.encoder, model.spatial_dims), _PUBLISHED_PATCH)
+        size = _PUBLISHED_PATCH
+        if model.encoder == "small":
+            voxels = [mm / model.spacing_mm for mm in _HEAD_MM[model.spatial_dims]]
+            size = [max(2, math.ceil(n / _MULTIPLE - 1e-9)) * _MULTIPLE for n in voxels]
     lengths = tuple(int(n) for n in per_axis("patch_size", size, model.spatial_dims))
     with torch.random.fork_rng(), torch.device("meta"):
         levels = build_encoder(model, lengths).channels
@@ -55,9 +60,7 @@ def patch_lengths(model):
 def build_encoder(model, shape):
     """A new encoder of a model, with random weights."""
     channels = None if model.channels is None else tuple(model.channels)
-    return build_pretraining_encoder(
-        model.encoder, shape, channels=channels, dropout=model.dropout
-    )
+    return build_pretraining_encoder(model.encoder, shape, channels=channels, dropout=model.dropout)
 
 
 def build_network(model):

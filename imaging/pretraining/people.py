@@ -24,19 +24,12 @@ from ..voxelwise.geometry import prepare
 
 __all__ = ["LabelledPeople", "MappedPeople", "ScannedPeople", "posed", "prepared_maps"]
 
-_MARGIN = 0.1  # of the field of view, on every side, so that a turned head is not cut
-
 
 class _Grid(NamedTuple):
-    """Voxels of a view."""
+    """Voxels of a view. What a pose moves out of them is not there, as beyond a field of view."""
 
     shape: tuple
     spacing_mm: float
-
-    @property
-    def wider(self):
-        """Shape of what views are cut from."""
-        return [n + 2 * round(_MARGIN * n) for n in self.shape]
 
 
 class LabelledPeople:
@@ -60,7 +53,14 @@ class LabelledPeople:
     """
 
     def __init__(
-        self, source, shape, spacing_mm, *, contrast="both", ranges="plausible", sequences=None,
+        self,
+        source,
+        shape,
+        spacing_mm,
+        *,
+        contrast="both",
+        ranges="plausible",
+        sequences=None,
         mirror=0.5,
     ):
         self.grid = _Grid(tuple(shape), spacing_mm)
@@ -72,7 +72,7 @@ class LabelledPeople:
             *([TakePlane()] if flat else []),
             Deformation(
                 rotation_deg=0.0,
-                patch_size=[self.factor * n for n in self.grid.wider],
+                patch_size=[self.factor * n for n in self.grid.shape],
                 spacing=spacing_mm / self.factor / voxel,
                 mirror=(0.0 if flat else mirror, *[0.0] * (len(shape) - 1)),
             ),
@@ -117,13 +117,11 @@ class MappedPeople:
     shape, spacing_mm, ranges, sequences, mirror : as in `LabelledPeople`
     """
 
-    def __init__(
-        self, maps, shape, spacing_mm, *, ranges="plausible", sequences=None, mirror=0.5
-    ):
+    def __init__(self, maps, shape, spacing_mm, *, ranges="plausible", sequences=None, mirror=0.5):
         self.heads = maps
         self.grid = _Grid(tuple(shape), spacing_mm)
         axes = (mirror, *[0.0] * (len(shape) - 1))
-        self.anatomy = Deformation(rotation_deg=0.0, patch_size=self.grid.wider, mirror=axes)
+        self.anatomy = Deformation(rotation_deg=0.0, patch_size=self.grid.shape, mirror=axes)
         named = {} if sequences is None else {"sequences": tuple(sequences)}
         self.sequence = RandomSequence(ranges=ranges, **named)
 
@@ -156,7 +154,7 @@ class ScannedPeople:
         self.scans = scans
         self.grid = _Grid(tuple(shape), spacing_mm)
         axes = (0.0 if len(shape) == 2 else mirror, *[0.0] * (len(shape) - 1))
-        self.anatomy = Deformation(rotation_deg=0.0, patch_size=self.grid.wider, mirror=axes)
+        self.anatomy = Deformation(rotation_deg=0.0, patch_size=self.grid.shape, mirror=axes)
         self.bend = bend
 
     def person(self, seed):

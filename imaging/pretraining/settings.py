@@ -84,8 +84,8 @@ class Settings(BaseEstimator):
         kind="int or sequence of int",
         stored=True,
         doc="""
-            Voxels of a view. None: (48, 64, 48), in 2-D (64, 64), for "small", which at 4 mm is a
-            whole head; 96 along every axis for the published ones.""",
+            Voxels of a view. None: for "small" a whole head, 192 x 256 x 192 mm (in 2-D 256 x 256),
+            at 4 mm (48, 64, 48) voxels; 96 along every axis for the published ones.""",
     )
     map_level: int = parameter(
         1,
@@ -177,7 +177,7 @@ class Settings(BaseEstimator):
     learning_rate: float = parameter(
         1e-3,
         POSITIVE,
-    SHARE,
+        SHARE,
         training=True,
         doc="""
             Of AdamW, with one epoch of warm-up, then, step by step, a cosine schedule over

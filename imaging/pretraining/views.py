@@ -37,8 +37,15 @@ class Views:
     """
 
     def __init__(
-        self, people, *, contrasts="own", poses="own", count=2, contrast="both",
-        rotation_deg=15.0, shift_mm=20.0,
+        self,
+        people,
+        *,
+        contrasts="own",
+        poses="own",
+        count=2,
+        contrast="both",
+        rotation_deg=15.0,
+        shift_mm=20.0,
     ):
         self.people = people
         self.contrasts, self.poses, self.count = contrasts, poses, count
