@@ -1,6 +1,5 @@
 """Encoders that are pretrained without any outcome, and the heads that pretraining puts on them."""
 
-import torch
 from torch import nn
 from torch.nn import functional
 
