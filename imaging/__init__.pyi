@@ -24,6 +24,7 @@ from .resizing import shrink_volume
 from .spaces.checking import check_space
 from .spaces.verdicts import SpaceVerdict
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
+from .pretraining import SequenceInvariantEncoder
 from .physics import (
     Protocol,
     QuantitativeMaps,

@@ -7,6 +7,7 @@ from .features.lesion_count import LesionCount
 from .features.lesion_kernel import LesionKernel
 from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
+from .features.scan_embedding import ScanEmbedding
 from .inspection.images import check_images
 from .columns import TabularEncoder, tabular_encoder
 from .errors import CohortError, DownloadError, ModelError, PrognosisError

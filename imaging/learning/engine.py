@@ -71,7 +71,9 @@ def train_network(
         Or anything with a length and `take`; where it has `at_epoch`, that is called with the
         number of the epoch, from 0, before each one.
     loss : callable
-        (outputs, targets) -> loss of each sample, shape (batch,).
+        (outputs, targets) -> loss of each sample, shape (batch,), or their mean. Where it has
+        `parts` (names) and `mean_parts` (their means by name, since it was last asked), these are
+        shown and kept after every epoch.
     validation : Samples, default=None
         With these, the network of the epoch with the lowest validation loss is returned.
     augment : callable, default=None
@@ -111,7 +113,8 @@ def train_network(
     network : torch.nn.Module
         In evaluation mode, on the CPU.
     history : list of dict
-        Per epoch: "train_loss", "valid_loss" when there is a validation set, "score" with `score`.
+        Per epoch: "train_loss", the parts of the loss, "valid_loss" when there is a validation set,
+        "score" with `score`.
 
     Raises
     ------
@@ -134,10 +137,13 @@ def train_network(
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
         if hasattr(samples, "at_epoch"):
             callbacks.append(("clock", _TellEpoch()))
+        parts = loss.parts if hasattr(loss, "mean_parts") else ()
+        if parts:
+            callbacks.append(("parts", _Parts(loss)))
         if score is not None:
             callbacks.append(("score", _Score(score)))
         if on_epoch is not None:
-            callbacks.append(("report", _Report(on_epoch)))
+            callbacks.append(("report", _Report(on_epoch, parts)))
         if score is not None or validation is not None:
             stopping = _Stopping(
                 monitor="valid_loss" if score is None else "score",
@@ -152,7 +158,7 @@ def train_network(
             known = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
             known |= {"weight_decay": weight_decay, "seed": seed, **(settings or {})}
             callbacks.append(("checkpoint", Checkpoint(checkpoint, known, order, draws)))
-        bar = _EpochBar(label, score_name)
+        bar = _EpochBar(label, score_name, parts)
         if verbose:
             callbacks.append(("progress", bar))
         network = make_network()
@@ -180,7 +186,7 @@ def train_network(
             bar.close()
         network = engine.module_
         network.to("cpu").eval()
-    return network, [_of_epoch(row) for row in engine.history.to_list()]
+    return network, [_of_epoch(row, parts) for row in engine.history.to_list()]
 
 
 def apply_network(network, inputs, *, method="forward", batch_size=64, device="auto", n_threads=1):
@@ -339,19 +345,34 @@ class _Score(Callback):
 
 
 class _Report(Callback):
-    def __init__(self, on_epoch):
-        self.on_epoch = on_epoch
+    def __init__(self, on_epoch, parts):
+        self.on_epoch, self.parts = on_epoch, parts
 
     def on_epoch_end(self, net, **kwargs):
-        self.on_epoch(len(net.history), _of_epoch(net.history[-1]))
+        self.on_epoch(len(net.history), _of_epoch(net.history[-1], self.parts))
+
+
+class _Parts(Callback):
+    """Means of the parts of a loss, epoch by epoch."""
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.loss.mean_parts()  # of an epoch that was cut short
+
+    def on_epoch_end(self, net, **kwargs):
+        for name, value in self.loss.mean_parts().items():
+            net.history.record(name, value)
 
 
 class _EpochBar(Callback):
     """One progress bar for the whole training, on stderr."""
 
-    def __init__(self, label, score_name):
+    def __init__(self, label, score_name, parts=()):
         self.label = label
         self.score_name = score_name
+        self.parts = parts
         self.bar_ = None
 
     def on_train_begin(self, net, **kwargs):
@@ -367,6 +388,7 @@ class _EpochBar(Callback):
     def on_epoch_end(self, net, **kwargs):
         row = net.history[-1]
         shown = {"loss": f"{row['train_loss']:.3f}"}
+        shown |= {name: f"{row[name]:.3f}" for name in self.parts if name in row}
         if "valid_loss" in row:
             shown["validation"] = f"{row['valid_loss']:.3f}"
         if "score" in row:
@@ -379,9 +401,9 @@ class _EpochBar(Callback):
             self.bar_.close()
 
 
-def _of_epoch(row):
+def _of_epoch(row, parts=()):
     """What is told of an epoch: plain numbers, as they come back from a checkpoint."""
-    keys = ("train_loss", "valid_loss", "score")
+    keys = ("train_loss", *parts, "valid_loss", "score")
     return {key: float(row[key]) for key in keys if key in row}
 
 

@@ -18,3 +18,6 @@ VOXELWISE = (
     "folded-small",
 )
 """Networks from voxels to voxels by name, see `imaging.nets.voxelwise.build_voxelwise`."""
+
+PRETRAINING = ("small", "cnn", "vit")
+"""Encoders for pretraining by name, see `imaging.nets.pretraining.build_pretraining_encoder`."""

@@ -20,7 +20,7 @@ from .sources import LabelMapSource
 from .steps import Chain, Keep, OneOf
 from .tissue_maps import RandomSequence, TissueMaps
 
-__all__ = ["real_chain", "synthetic_chain"]
+__all__ = ["real_chain", "scanner_steps", "synthetic_chain", "voxel_mm"]
 
 
 def synthetic_chain(
@@ -98,23 +98,12 @@ def synthetic_chain(
         *([TakePlane()] if spatial_dims == 2 else []),
         Deformation(
             patch_size=patch_size,
-            spacing=1.0 if spacing_mm is None else spacing_mm / _voxel_mm(source),
+            spacing=1.0 if spacing_mm is None else spacing_mm / voxel_mm(source),
             centre_on="lesion",
             mirror=mirror,
         ),
         contrasts[contrast],
-        BiasField(),
-        Gamma(sd=0.6 if contrast != "physics" else 0.2, probability=0.5),
-        Acquisition(
-            Blur(3.0 / unit, probability=0.7),
-            LowResolution(
-                thickest=max(1.0, 8.0 / unit), coarsest=max(1.0, 4.0 / unit), probability=0.5
-            ),
-            Gibbs(probability=0.2),
-            RicianNoise(probability=0.9, signed=False, **noise),
-        ),
-        Rescale(),
-        SkullStrip(growth=round(3 / unit), probability=0.3),
+        *scanner_steps(spacing_mm, contrast, noise_device),
         *ending,
     )
 
@@ -164,8 +153,48 @@ def real_chain(*, spacing_mm=1.0, mirror=0.0, signed=None):
     )
 
 
-def _voxel_mm(source):
-    """Edge of the voxels that a source gives, millimetres."""
+def scanner_steps(spacing_mm=None, contrast="both", noise_device=None):
+    """The steps by which a scanner makes a scan of a contrast, bad as scans are.
+
+    Parameters
+    ----------
+    spacing_mm, contrast, noise_device : as in `synthetic_chain`
+
+    Returns
+    -------
+    list of Step
+        From ``image``, beside ``labels`` and ``lesion``, to the same.
+
+    Examples
+    --------
+    >>> [type(step).__name__ for step in scanner_steps(2.0)]
+    ['BiasField', 'Gamma', 'Acquisition', 'Rescale', 'SkullStrip']
+    """
+    unit = 1.0 if spacing_mm is None else spacing_mm
+    return [
+        BiasField(),
+        Gamma(sd=0.6 if contrast != "physics" else 0.2, probability=0.5),
+        Acquisition(
+            Blur(3.0 / unit, probability=0.7),
+            LowResolution(
+                thickest=max(1.0, 8.0 / unit), coarsest=max(1.0, 4.0 / unit), probability=0.5
+            ),
+            Gibbs(probability=0.2),
+            RicianNoise(probability=0.9, signed=False, noise_device=noise_device),
+        ),
+        Rescale(),
+        SkullStrip(growth=round(3 / unit), probability=0.3),
+    ]
+
+
+def voxel_mm(source):
+    """Edge of the voxels that a source gives, millimetres.
+
+    Examples
+    --------
+    >>> voxel_mm(LabelMapSource(spacing_mm=2))
+    2
+    """
     maps = getattr(source, "label_maps", None)
     if not maps:
         return getattr(source, "spacing_mm", 1)

@@ -21,7 +21,7 @@ from .settings import per_axis
 from .storage import trained_weights
 from .training import FixedScans, train_patches, window_for
 
-__all__ = ["RealData", "fit_network", "network_of_checkpoint", "patch_lengths"]
+__all__ = ["RealData", "fit_network", "network_of_checkpoint", "patch_lengths", "plain_steps"]
 
 # So that validation draws from other numbers than training does.
 _VALIDATION = 2**40
@@ -199,18 +199,18 @@ def _network_settings(ours, n_outputs):
 def _identity(source):
     """What tells one training set from another: its steps and files, or its voxels."""
     if isinstance(source, RealScans):
-        chains = [_parameters_of(chain) for chain in (source.chain, source.signed_chain)]
+        chains = [plain_steps(chain) for chain in (source.chain, source.signed_chain)]
         return joblib.hash((source.images, source.targets, source.scaling, chains))
-    return joblib.hash(_parameters_of(source.chain))
+    return joblib.hash(plain_steps(source.chain))
 
 
-def _parameters_of(value):
+def plain_steps(value):
     """Steps as nested tables of their parameters, without what they keep in memory."""
     if isinstance(value, Step):
-        known = {n: _parameters_of(v) for n, v in vars(value).items() if not n.startswith("_")}
+        known = {n: plain_steps(v) for n, v in vars(value).items() if not n.startswith("_")}
         return [type(value).__name__, known]
     if isinstance(value, (list, tuple)):
-        return [_parameters_of(v) for v in value]
+        return [plain_steps(v) for v in value]
     if hasattr(value, "affine"):
         return np.asanyarray(value.dataobj), value.affine
     return str(value) if isinstance(value, Path) else value

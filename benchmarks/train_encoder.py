@@ -1,0 +1,123 @@
+"""Pretrain an encoder on simulated contrasts of 12 label maps; four are held out.
+
+A training that was stopped, or ran out of its minutes, goes on with --resume to the same result. At
+the end of a run the network as it is lies in --out as encoder.safetensors.
+
+    PROGNOSIS_DATA=... python benchmarks/train_encoder.py --minutes 60 --out FOLDER [--resume]
+"""
+
+import argparse
+import json
+import threading
+import time
+from _thread import interrupt_main
+from pathlib import Path
+
+from train_segmenter import data_folder
+
+from imaging import SequenceInvariantEncoder
+from imaging.storage.files import replacing
+from imaging.synthesis import LabelMapSource
+
+HELD_OUT = 4  # label maps that no encoder is trained on
+
+
+def label_maps():
+    """Label maps to train on, and those held out."""
+    found = [str(one) for one in sorted((data_folder() / "label_maps").glob("*.nii.gz"))]
+    if not found:
+        raise SystemExit(f"label_maps is needed in {data_folder()}")
+    return found[:-HELD_OUT], found[-HELD_OUT:]
+
+
+def encoder(objective="seq_inv", **changes):
+    """The untrained encoder, as it is configured for the weights of the package."""
+    settings = {
+        "source": LabelMapSource(label_maps()[0], lesion_probability=0.5),
+        "loss": "nt-xent",
+        "temperature": 0.2,
+        "reconstruction_weight": 0.0,
+        "contrast": "physics",
+        "spacing_mm": 6.0,
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "batch_size": 64,
+        "epochs": 20,
+        "steps_per_epoch": 5,
+        "random_state": 0,
+        "verbose": 1,
+    }
+    return SequenceInvariantEncoder(objective, **{**settings, **changes})
+
+
+def spent(folder, seconds=0.0):
+    """Seconds that all runs of a training took, those of this one added."""
+    path = Path(folder) / "spent.json"
+    before = json.loads(path.read_text())["seconds"] if path.is_file() else 0.0
+    with replacing(path) as temporary:
+        Path(temporary).write_text(json.dumps({"seconds": before + seconds}))
+    return before + seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, metavar="FOLDER")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of this run, at most")
+    parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
+    parser.add_argument("--objective", default="seq_inv")
+    parser.add_argument("--encoder", default="small")
+    parser.add_argument("--loss", default="nt-xent")
+    parser.add_argument("--reconstruction", type=float, default=0.0, metavar="WEIGHT")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=5, help="of an epoch")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--spacing", type=float, default=6.0, metavar="MM")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    folder = Path(options.out)
+    if (folder / "training.pt").is_file() and not options.resume:
+        raise SystemExit(f"{folder} holds a training; go on with --resume, or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    model = encoder(
+        options.objective,
+        encoder=options.encoder,
+        loss=options.loss,
+        reconstruction_weight=options.reconstruction,
+        epochs=options.epochs,
+        steps_per_epoch=options.steps,
+        batch_size=options.batch,
+        spacing_mm=options.spacing,
+        device=options.device,
+        n_threads=options.threads,
+        checkpoint=folder,
+    )
+    clock = threading.Timer(60 * options.minutes, interrupt_main)
+    clock.daemon = True
+    clock.start()
+    begin, cpu = time.time(), time.process_time()
+    try:
+        model.fit()
+    except KeyboardInterrupt:
+        print("stopped; what was learnt since the last whole epoch is learnt again", flush=True)
+        model.take_checkpoint()
+    clock.cancel()
+    seconds = spent(folder, time.process_time() - cpu)
+    for number, row in enumerate(model.history_, start=1):
+        print(number, {name: round(float(value), 4) for name, value in row.items()})
+    steps = len(model.history_) * options.steps
+    print(f"{(time.time() - begin) / 60:.0f} min; {seconds / 60:.0f} min of processor in all")
+    model.save(
+        folder / "encoder.safetensors",
+        training_data=(
+            f"synthetic scans only: {steps} steps of {options.batch} heads, {options.objective}, "
+            f"{options.loss}, from {len(label_maps()[0])} SynthSeg label maps with made-up lesions "
+            f"and deformations, {HELD_OUT} label maps held out; {seconds / 60:.0f} minutes of "
+            "processor time"
+        ),
+        half=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The parameters of a pretrained encoder, each declared once.
+
+`stored` marks those that results depend on, which a card keeps; `training` those that the training
+engine takes as they are.
+"""
+
+import os
+from numbers import Integral
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import HasMethods, Options
+
+from ..nets import PRETRAINING
+from ..parameters import (
+    CHANCE,
+    COUNT,
+    FROM_ZERO,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Each,
+    StrOptions,
+    parameter,
+    parameters,
+)
+from ..physics.ranges import RANGES
+
+__all__ = ["Settings"]
+
+
+@parameters
+class Settings(BaseEstimator):
+    """Parameters of `SequenceInvariantEncoder`.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    objective: str = parameter(
+        "seq_inv",
+        StrOptions({"base", "seq_aug", "seq_inv", "dense", "masked"}),
+        kind='{"base", "seq_aug", "seq_inv", "dense", "masked"}',
+        stored=True,
+        first=True,
+        doc="""
+            What is learnt. Two views of a head, in poses of their own, are to be told from those
+            of other heads: "base", views of one MPRAGE; "seq_aug", of one contrast of any kind;
+            "seq_inv", each of another contrast. "dense": voxels of a tissue are to look alike in
+            two contrasts. "masked": hidden blocks of a scan are to be reconstructed.""",
+    )
+    encoder: str = parameter(
+        "small",
+        StrOptions(set(PRETRAINING)),
+        kind='{"small", "cnn", "vit"}',
+        stored=True,
+        doc="""
+            "small" sees whole heads of coarse voxels and trains on a processor; "cnn" and "vit" are
+            the published ones.""",
+    )
+    channels: tuple | None = parameter(
+        None,
+        Each(COUNT),
+        None,
+        kind="tuple of int",
+        stored=True,
+        doc="Of every level of the encoder; None takes its own.",
+    )
+    spatial_dims: int = parameter(
+        3,
+        Options(Integral, {2, 3}),
+        kind="{3, 2}",
+        stored=True,
+        doc="2 takes pictures: NIfTI files of one slice, arrays, PNG files.",
+    )
+    spacing_mm: float = parameter(
+        4.0, POSITIVE, stored=True, doc="Edge of the voxels that the encoder sees."
+    )
+    patch_size: int | tuple | None = parameter(
+        None,
+        COUNT,
+        Each(COUNT),
+        None,
+        kind="int or sequence of int",
+        stored=True,
+        doc="""
+            Voxels of a view. None: for "small" a whole head, 192 x 256 x 192 mm (in 2-D 256 x 256),
+            at 4 mm (48, 64, 48) voxels; 96 along every axis for the published ones.""",
+    )
+    map_level: int = parameter(
+        1,
+        FROM_ZERO,
+        stored=True,
+        doc="""
+            Level of the encoder, 0 the finest, whose features `transform_map` gives; the "dense"
+            objective has features of all levels.""",
+    )
+    source: object = parameter(
+        None,
+        HasMethods("sample"),
+        None,
+        kind="LabelMapSource or other Step",
+        doc="""
+            Where heads come from if `fit` is given none: label maps and lesions. None embeds a
+            head.""",
+    )
+    content: str = parameter(
+        "scans",
+        StrOptions({"scans", "label maps"}),
+        kind='{"scans", "label maps"}',
+        doc="What `fit` is given, where it is no `QuantitativeMaps`.",
+    )
+    contrast: str = parameter(
+        "both",
+        StrOptions({"both", "mixture", "physics"}),
+        kind='{"both", "mixture", "physics"}',
+        doc="""
+            Of simulated scans: a random intensity for each tissue, a random protocol of a random
+            sequence, or either. "base" is of physics always.""",
+    )
+    ranges: str = parameter(
+        "plausible",
+        StrOptions(set(RANGES)),
+        kind='{"plausible", "reference", "reference-segmentation"}',
+        doc="Of protocols, see `sample_protocol`.",
+    )
+    rotation_deg: float = parameter(15.0, NOT_NEGATIVE, doc="Largest turn of a view, every axis.")
+    shift_mm: float = parameter(20.0, NOT_NEGATIVE, doc="Largest shift of a view, every axis.")
+    mirror: float = parameter(
+        0.5, CHANCE, doc="Chance to mirror a head, all its views alike, from left to right."
+    )
+    loss: str = parameter(
+        "nt-xent",
+        StrOptions({"nt-xent", "barlow-twins"}),
+        kind='{"nt-xent", "barlow-twins"}',
+        doc="""
+            Between views. "nt-xent" takes the other heads of a batch as negatives and wants 64 or
+            more; "barlow-twins" needs none.""",
+    )
+    temperature: float = parameter(0.5, POSITIVE, doc='Of "nt-xent".')
+    reconstruction_weight: float = parameter(
+        1.0,
+        NOT_NEGATIVE,
+        doc="""
+            Of the mean absolute difference between each view without its faults and what is
+            reconstructed of it; 0 for none. "dense" reconstructs nothing, "masked" nothing else.
+            """,
+    )
+    dropout: float | None = parameter(
+        None,
+        SHARE,
+        None,
+        kind="float",
+        doc='In the encoder while it is trained; None takes .2 for "cnn", none for others.',
+    )
+    initial_weights: object = parameter(
+        None,
+        str,
+        os.PathLike,
+        None,
+        kind="str or path",
+        doc="""
+            A pretrained encoder, by name or file, that the training begins with. `load` and
+            `from_pretrained` fill it in.""",
+    )
+    frozen: bool = parameter(
+        False,
+        "boolean",
+        doc="""
+            `fit` trains nothing and takes `initial_weights` as they are. `load` and
+            `from_pretrained` set it, so that a loaded encoder in a Pipeline or a cross-validation
+            stays what it is.""",
+    )
+    epochs: int = parameter(100, COUNT, training=True, doc="Of the training.")
+    steps_per_epoch: int = parameter(20, COUNT, doc="Batches of an epoch.")
+    batch_size: int = parameter(64, COUNT, training=True, doc="Heads of a step.")
+    learning_rate: float = parameter(
+        1e-3,
+        POSITIVE,
+        SHARE,
+        training=True,
+        doc="""
+            Of AdamW, with one epoch of warm-up, then, step by step, a cosine schedule over
+            `epochs`; gradients are clipped.""",
+    )
+    weight_decay: float = parameter(1e-2, NOT_NEGATIVE, training=True, doc="Of AdamW.")
+    precision: str = parameter(
+        "auto",
+        StrOptions({"auto", "float32", "bf16"}),
+        training=True,
+        kind='{"auto", "float32", "bf16"}',
+        doc="""
+            Of training; features are always made in float32. "auto" takes bfloat16 where the
+            hardware has it (3-D networks on GPUs only).""",
+    )
+    device: str = parameter("auto", str, training=True, doc='"auto" uses a GPU when there is one.')
+    n_threads: int = parameter(1, COUNT, training=True, doc="CPU threads.")
+    checkpoint: object = parameter(
+        None,
+        str,
+        os.PathLike,
+        None,
+        kind="path",
+        doc="""
+            Folder that keeps the state of the training. Killed at any moment, the next `fit` goes
+            on after the last whole epoch, to the same result as without the break.""",
+    )
+    random_state: object = parameter(
+        None, "random_state", kind="int, RandomState instance or None", doc="Of all draws."
+    )
+    verbose: int = parameter(0, "verbose", training=True, doc="1 shows a progress bar on stderr.")
