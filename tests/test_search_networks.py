@@ -65,16 +65,24 @@ def test_searches_inside_of_compare_share_what_is_prepared(cohort, reads):
     assert reads() == once(cohort)
 
 
-def test_measurements_are_shared_too(cohort, reads):
+def test_measurements_are_shared_too(cohort, reads, tmp_path):
+    import nibabel as nib
     from sklearn.linear_model import LogisticRegression
 
     from prognosis import TabularEncoder
 
-    X = cohort[0].assign(lesion=cohort[0]["scan"])
+    masks = []
+    for name, path in cohort[0]["scan"].items():
+        scan = nib.load(path)
+        bright = (np.asanyarray(scan.dataobj) > np.median(scan.dataobj)).astype(np.uint8)
+        masks.append(str(tmp_path / f"{name}.nii"))
+        nib.save(nib.Nifti1Image(bright, scan.affine), masks[-1])
+    X, before = cohort[0].assign(lesion=masks), len(reads())
     model = make_pipeline(LesionSize(), TabularEncoder(["lesion_ml"]), LogisticRegression())
     space = {"logisticregression__C": FloatDistribution(0.01, 10, log=True)}
     OptunaSearch(model, space, cv=2, n_trials=3, random_state=0).fit(X, cohort[1])
-    assert reads() == once(cohort)
+    assert before == len(masks)
+    assert [name for name in reads() if name[0] == "p"] == sorted(Path(path).name for path in masks)
 
 
 def test_a_scan_that_is_missing_is_said_at_once(cohort):
