@@ -259,6 +259,7 @@ def build_pretraining_encoder(name, shape, *, channels=None, dropout=None):
 
     Examples
     --------
+    >>> import torch
     >>> encoder = build_pretraining_encoder("small", (48, 64, 48))
     >>> encoder.n_features, encoder(torch.zeros(2, 1, 48, 64, 48)).shape
     (512, torch.Size([2, 512]))

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ..learning.batches import Samples
+from ..physics.tissues import TISSUES
 from ..randomness import Draws, sample_seed
 from ..synthesis.occlusion import CoarseDropout
 from ..synthesis.recipes import scanner_steps
@@ -13,6 +14,7 @@ from .people import posed
 
 __all__ = ["ViewStream", "Views"]
 
+_LESION = TISSUES.index("lesion")
 _BLOCK = 8  # voxels along an axis that are masked together
 _MASKED = 0.6  # share of blocks
 _HOLES = 0.3  # chance that a view has any
@@ -92,9 +94,11 @@ class Views:
         labels = torch.zeros(clean.shape, dtype=torch.uint8)
         if "labels" in scene:
             scene, history = self.strip.sample(scene, draws.seed())
-            clean = self.strip.replay_sample({**scene, "image": clean}, history)["image"]
+            kept = self.strip.replay_sample({**scene, "image": torch.ones_like(clean)}, history)
+            clean = clean * kept["image"]
             lesion = scene["lesion"] > 0
-            labels = torch.where(lesion, torch.tensor(5, dtype=torch.uint8), scene["labels"])
+            labels = torch.where(lesion, torch.tensor(_LESION, dtype=torch.uint8), scene["labels"])
+            labels = labels * (kept["image"] > 0)  # what is black is no skull
         clean = self.scaling.finished(clean[0].numpy())
         image = torch.from_numpy(self.scaling.finished(scene["image"][0].numpy()))[None]
         scene, _ = self.holes.sample({"image": image}, draws.seed())
