@@ -24,6 +24,7 @@ SUSPECT_DISTANCE_MM = 8.0  # of an image with a scanner's axes or slices
 DOUBTFUL_GAIN, WRONG_GAIN = 0.02, 0.08
 HEAD_SCORE, LEAST_AIR = 0.0, 0.1  # below them, nothing like a head stands out
 BLACK_BELOW = 0.1  # share of the brain in view that is not air
+LEAST_BRAIN_ML = 600.0
 HOLDS_HEAD_ML = 1200.0  # a field of view that could hold a brain
 # Of a lesion, from the template's brain, beyond half a voxel; shares within.
 LESION_NEAR_MM, LESION_FAR_MM = 5.0, 10.0
@@ -48,7 +49,8 @@ def check_space(image, *, volume=None, kind=None):
         The same in canonical orientation, where it was read already: then only the header of
         `image` is read.
     kind : {"scan", "mask"}, default=None
-        None: an image of two values, one of them 0, is a mask.
+        None: an image of 0 and one other value is a mask, and so is one of values from 0 to 1 of
+        which less than 600 ml are filled, too little for a brain.
 
     Returns
     -------
@@ -156,20 +158,28 @@ def holds_template(labels):
 
 
 def _is_mask(volume, values):
+    """Whether an image holds two values, or probabilities in less than could be a brain."""
     data = np.asanyarray(volume.dataobj)
     top = values.max(initial=0)
-    if not ((values == 0) | (values == top)).all():  # as of nearly every scan
+    if ((values == 0) | (values == top)).all():  # as of hardly any scan
+        top = data.max(initial=0)
+        some = data.ravel(order="K")[:: max(1, data.size // 100_000)]
+        if ((some == 0) | (some == top)).all():
+            return True
+    if values.min(initial=0) < 0 or top > 1.01:
         return False
-    top = data.max(initial=0)
-    some = data.ravel(order="K")[:: max(1, data.size // 100_000)]
-    return bool(((some == 0) | (some == top)).all())
+    filled = np.count_nonzero(values > 0.1) * EDGE_MM**3 / 1000  # ml, without faint tails
+    return bool(filled < LEAST_BRAIN_ML and data.min(initial=0) >= 0)
 
 
 def _lesion_distances(volume):
     """How far voxels of a lesion, their near sides, lie from the brain; None without a lesion."""
     data = np.asanyarray(volume.dataobj)
-    if data.dtype == np.uint8 and data.max(initial=0) <= 1:  # truth values are found faster
+    top = data.max(initial=0)
+    if data.dtype == np.uint8 and top <= 1:  # truth values are found faster
         data = data.view(bool)
+    elif top > 0:
+        data = data > top / 2
     places = np.stack(true_voxels(data), axis=-1)
     if not len(places):
         return None
