@@ -234,6 +234,11 @@ class TestFeatures:
         ):
             feature.fit(X[:1]).transform(bad)
 
+    def test_a_mask_far_from_the_atlas_is_refused_by_patient(self, X, mask):
+        far = X.assign(lesion=[moved(mask, (900, 0, 0)), *X["lesion"][1:]])
+        with pytest.raises(CohortError, match=r"row 'sub-0001', column 'lesion': .*100 %"):
+            RegionLoad().fit_transform(far)
+
     def test_doubtful_masks_are_named_in_one_warning(self, X):
         turned = [moved(image, turn=TURNED) for image in X["lesion"][:2]]
         bad = X.assign(lesion=[*turned, *X["lesion"][2:]])
