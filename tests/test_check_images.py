@@ -29,6 +29,9 @@ def bad(cohort):
     X.attrs = dict(cohort.attrs)
     shift = nib.affines.from_matvec(np.eye(3), [0, 30, 0])
     X.at["sub-0002", "t1w"] = elsewhere(X.at["sub-0002", "t1w"], shift @ X["t1w"].iloc[1].affine)
+    for name in ("t1w", "lesion"):
+        image = X.at["sub-0007", name]
+        X.at["sub-0007", name] = elsewhere(image, shift @ image.affine)
     X.at["sub-0003", "lesion"] = elsewhere(X.at["sub-0003", "lesion"], np.eye(4))
     X.at["sub-0004", "lesion"] = X.at["sub-0004", "t1w"]
     X.at["sub-0005", "t1w"] = None
@@ -51,11 +54,12 @@ def test_what_is_found(bad, tmp_path):
     assert "to the front" in reasons["sub-0002", "t1w"]
     assert "another affine" in reasons["sub-0002", "lesion"]
     assert "identity" in reasons["sub-0003", "lesion"]
+    assert reasons["sub-0007", "lesion"] == "it lies on the grid of 't1w', which is wrong"
     assert "grey values" in reasons["sub-0004", "lesion"]
     assert reasons["sub-0005", "t1w"] == "there is no image"
     assert "no file at 'nothing.nii.gz'" in reasons["sub-0006", "t1w"]
     grades = table["verdict"].map(["ok", "unchecked", "doubtful", "wrong"].index)
-    assert grades.is_monotonic_decreasing and (table["verdict"] == "wrong").sum() == 5
+    assert grades.is_monotonic_decreasing and (table["verdict"] == "wrong").sum() == 7
     page = sheet.read_text(encoding="utf-8")
     assert page.index('id="wrong"') < page.index('id="doubtful"') < page.index('id="ok"')
     assert page.count("<article") == 16 and "SIMULATED" in page

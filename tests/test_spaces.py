@@ -186,6 +186,15 @@ class TestMasks:
         image.set_qform(mask.affine, code=0)
         assert "names no space" in " ".join(check_space(image).reasons)
 
+    def test_probabilities_are_a_mask_and_a_scan_from_0_to_1_is_a_scan(self, mask, scan):
+        from scipy.ndimage import gaussian_filter
+
+        soft = nib.Nifti1Image(gaussian_filter(mask.get_fdata(), 0.7), mask.affine)
+        assert check_space(soft).kind == "mask" and check_space(soft).ok
+        assert check_space(moved(soft, (0, 120, 60))).verdict == "wrong"
+        data = scan.get_fdata()
+        assert check_space(nib.Nifti1Image(data / data.max(), scan.affine)).kind == "scan"
+
     def test_what_is_right(self, mask):
         assert check_space(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4))).ok  # empty
         filled = np.argwhere(mask.get_fdata())
@@ -224,6 +233,11 @@ class TestFeatures:
             CohortError, match=r"row 'sub-0002', column 'lesion': this mask .*ident"
         ):
             feature.fit(X[:1]).transform(bad)
+
+    def test_a_mask_far_from_the_atlas_is_refused_by_patient(self, X, mask):
+        far = X.assign(lesion=[moved(mask, (900, 0, 0)), *X["lesion"][1:]])
+        with pytest.raises(CohortError, match=r"row 'sub-0001', column 'lesion': .*100 %"):
+            RegionLoad().fit_transform(far)
 
     def test_doubtful_masks_are_named_in_one_warning(self, X):
         turned = [moved(image, turn=TURNED) for image in X["lesion"][:2]]

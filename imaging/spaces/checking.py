@@ -24,9 +24,11 @@ SUSPECT_DISTANCE_MM = 8.0  # of an image with a scanner's axes or slices
 DOUBTFUL_GAIN, WRONG_GAIN = 0.02, 0.08
 HEAD_SCORE, LEAST_AIR = 0.0, 0.1  # below them, nothing like a head stands out
 BLACK_BELOW = 0.1  # share of the brain in view that is not air
+LEAST_BRAIN_ML = 600.0
 HOLDS_HEAD_ML = 1200.0  # a field of view that could hold a brain
-LESION_NEAR_MM = 5.0
-DOUBTFUL_INSIDE, WRONG_INSIDE = 0.85, 0.5
+# Of a lesion, from the template's brain, beyond half a voxel; shares within.
+LESION_NEAR_MM, LESION_FAR_MM = 5.0, 10.0
+DOUBTFUL_INSIDE, WRONG_INSIDE = 0.8, 0.5
 DOUBTFUL_IN_VIEW, WRONG_IN_VIEW, NOTHING_IN_VIEW = 0.7, 0.5, 0.05
 _VOXELS_LOOKED_AT = 20_000
 REMEDY = (
@@ -47,7 +49,8 @@ def check_space(image, *, volume=None, kind=None):
         The same in canonical orientation, where it was read already: then only the header of
         `image` is read.
     kind : {"scan", "mask"}, default=None
-        None: an image of two values, one of them 0, is a mask.
+        None: an image of 0 and one other value is a mask, and so is one of values from 0 to 1 of
+        which less than 600 ml are filled, too little for a brain.
 
     Returns
     -------
@@ -67,9 +70,9 @@ def check_space(image, *, volume=None, kind=None):
     brain and of a head around it, by up to 40 mm. A shift of 9 mm to a side, 12 to the front or
     back, 16 up or down or 15 in all is doubtful; one of 22 mm in all is wrong if outlines meet
     much better after it. Of an image that has a scanner's tilted axes or thick slices, 8 mm are
-    doubtful, and what else would be doubtful is wrong. Masks: half of the lesion farther than 5 mm
-    from the template's brain is wrong, 15 % doubtful, as are a scanner's axes or slices; a mask
-    without a lesion is right anywhere.
+    doubtful, and what else would be doubtful is wrong. Masks: half of the lesion farther than 10 mm
+    from the template's brain is wrong, a fifth farther than 5 mm doubtful, as are a scanner's axes
+    or slices; a mask without a lesion is right anywhere.
 
     Examples
     --------
@@ -88,10 +91,11 @@ def check_space(image, *, volume=None, kind=None):
     in_view = float(brain[seen].sum() / brain.sum())
     kind = kind or ("mask" if _is_mask(volume, values) else "scan")
     if kind == "mask":
-        inside = _share_inside(volume)
-        if inside is None:  # nothing of it has a place
+        away = _lesion_distances(volume)
+        if away is None:  # nothing of it has a place
             return SpaceVerdict.from_findings(kind, [], in_view)
-        findings = _view_of_mask(volume, in_view, inside) + _of_lesion(inside)
+        inside = round(float((away <= LESION_NEAR_MM).mean()), 3)
+        findings = _view_of_mask(volume, in_view) + _of_lesion(away, inside)
         findings += [(WRONG, reason) for reason in signs.lost]
         findings += [(DOUBTFUL, reason) for reason in (*signs.broken, *signs.native)]
         return SpaceVerdict.from_findings(kind, findings, in_view, inside=inside)
@@ -154,29 +158,38 @@ def holds_template(labels):
 
 
 def _is_mask(volume, values):
+    """Whether an image holds two values, or probabilities in less than could be a brain."""
     data = np.asanyarray(volume.dataobj)
     top = values.max(initial=0)
-    if not ((values == 0) | (values == top)).all():  # as of nearly every scan
+    if ((values == 0) | (values == top)).all():  # as of hardly any scan
+        top = data.max(initial=0)
+        some = data.ravel(order="K")[:: max(1, data.size // 100_000)]
+        if ((some == 0) | (some == top)).all():
+            return True
+    if values.min(initial=0) < 0 or top > 1.01:
         return False
-    top = data.max(initial=0)
-    some = data.ravel(order="K")[:: max(1, data.size // 100_000)]
-    return bool(((some == 0) | (some == top)).all())
+    filled = np.count_nonzero(values > 0.1) * EDGE_MM**3 / 1000  # ml, without faint tails
+    return bool(filled < LEAST_BRAIN_ML and data.min(initial=0) >= 0)
 
 
-def _share_inside(volume):
-    """Share of a lesion near the template's brain; None without a lesion."""
+def _lesion_distances(volume):
+    """How far voxels of a lesion, their near sides, lie from the brain; None without a lesion."""
     data = np.asanyarray(volume.dataobj)
-    if data.dtype == np.uint8 and data.max(initial=0) <= 1:  # truth values are found faster
+    top = data.max(initial=0)
+    if data.dtype == np.uint8 and top <= 1:  # truth values are found faster
         data = data.view(bool)
+    elif top > 0:
+        data = data > top / 2
     places = np.stack(true_voxels(data), axis=-1)
     if not len(places):
         return None
     places = places[:: -(-len(places) // _VOXELS_LOOKED_AT)]
     points = nib.affines.apply_affine(volume.affine, places)
-    return round(float((template().distance_at(points) <= LESION_NEAR_MM).mean()), 3)
+    edge = np.linalg.norm(volume.affine[:3, :3], axis=0).max()
+    return template().distance_at(points) - edge / 2
 
 
-def _view_of_mask(volume, in_view, inside):
+def _view_of_mask(volume, in_view):
     # A mask that was cropped around its lesion shows little of the brain, and is right.
     if np.prod(volume.shape[:3]) * voxel_volume_ml(volume) < HOLDS_HEAD_ML:
         return []
@@ -196,11 +209,12 @@ def _view_of_scan(volume, in_view):
     return [(DOUBTFUL, reason)] if in_view < DOUBTFUL_IN_VIEW else []
 
 
-def _of_lesion(inside):
+def _of_lesion(away, inside):
     if inside >= DOUBTFUL_INSIDE:
         return []
     reason = f"{_percent(1 - inside)} of the lesion lies outside of the template's brain"
-    return [(WRONG if inside < WRONG_INSIDE else DOUBTFUL, reason)]
+    wrong = (away <= LESION_FAR_MM).mean() < WRONG_INSIDE
+    return [(WRONG if wrong else DOUBTFUL, reason)]
 
 
 def _stands_out(fit):

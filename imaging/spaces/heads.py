@@ -6,7 +6,6 @@ the head and against it in the air around, voxels of background within the head 
 
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 from scipy import fft, ndimage
 
@@ -73,11 +72,14 @@ def sample_coarsely(volume):
         picked = np.ix_(*(place[keep] for place, keep in zip(places, kept)))
         values[np.ix_(*kept)] = data[picked]
         return values, seen
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    places = np.rint(nib.affines.apply_affine(inverse, points)).astype(np.intp)
-    seen = ((places >= 0) & (places < data.shape)).all(axis=-1)
+    x, y, z = axes[0][:, None, None], axes[1][:, None], axes[2]
+    places = [
+        np.rint(row[0] * x + (row[1] * y + (row[2] * z + row[3]))).astype(np.intp)
+        for row in inverse[:3]
+    ]
+    seen = np.logical_and.reduce([(at >= 0) & (at < n) for at, n in zip(places, data.shape)])
     values = np.zeros(seen.shape, np.float32)
-    values[seen] = data[tuple(places[seen].T)]
+    values[seen] = data[tuple(at[seen] for at in places)]
     return values, seen
 
 

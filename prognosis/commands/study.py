@@ -60,6 +60,14 @@ def add_cohort_options(parser):
     )
     add("--image", metavar="COLUMN", help="image for the CNN (default: the first but the lesion)")
     add("--lesion", metavar="COLUMN", help="lesion masks (default: 'lesion' where it exists)")
+    add("--labels", type=int, nargs="+", metavar="N", help="labels that are lesion in the masks")
+    add(
+        "--space",
+        choices=["template", "native"],
+        default="template",
+        help="native: images are not asked whether they lie in template space, and models of "
+        "regions and places mean nothing (default: template; see prognosis check)",
+    )
     add("--tabular", nargs="*", metavar="COLUMN", help="in the order the ladder adds them")
     add("--patient", metavar="COLUMN", help="who each row is of, where a patient has several scans")
     add(
@@ -166,6 +174,8 @@ def load_study(options, *, ordinal=False):
         place_atlas=options.place_atlas or defaults.get("place_atlas"),
         memory=options.memory,
         ordinal=ordinal,
+        labels=options.labels,
+        space=options.space,
         patient=options.patient,
         n_jobs=options.n_jobs,
         random_state=options.random_state,

@@ -11,7 +11,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from imaging.errors import ImageError
-from imaging.grids import open_image
+from imaging.grids import open_image, same_grid
 from imaging.spaces.checking import check_space
 from imaging.spaces.verdicts import WRONG, SpaceVerdict
 from imaging.storage.files import replacing
@@ -37,9 +37,9 @@ class _Seen:
     space: SpaceVerdict | None = None
     picture: bytes | None = None
 
-    def with_doubt(self, reason):
-        verdict = self.verdict if self.verdict == WRONG else "doubtful"
-        return replace(self, verdict=verdict, reasons=(*self.reasons, reason))
+    def with_reason(self, reason, verdict="doubtful"):
+        worse = max(self.verdict, verdict, key=VERDICTS.index)
+        return replace(self, verdict=worse, reasons=(*self.reasons, reason))
 
 
 def check_images(X, images=None, *, lesion=None, labels=None, sheet=None, n_jobs=None):
@@ -109,7 +109,7 @@ def check_images(X, images=None, *, lesion=None, labels=None, sheet=None, n_jobs
     for column, mask in {pair for _, contrasts in found for pair in contrasts}:
         values = [contrasts.get((column, mask), np.nan) for _, contrasts in found]
         for number, reason in swapped_rows(values, column).items():
-            seen[number][mask] = seen[number][mask].with_doubt(reason)
+            seen[number][mask] = seen[number][mask].with_reason(reason)
     table = _table(X, seen)
     if sheet is not None:
         from .sheet import render_sheet
@@ -162,7 +162,10 @@ def _patient(cells, masks, labels, draw):
         for scan in scans:
             reason = affine_reason(open_image(cells[mask]), open_image(cells[scan]), scan)
             if reason:
-                seen[mask] = seen[mask].with_doubt(reason)
+                seen[mask] = seen[mask].with_reason(reason)
+            elif seen[scan].verdict in ("doubtful", WRONG) and same_grid(read[mask], read[scan]):
+                reason = f"it lies on the grid of {scan!r}, which is {seen[scan].verdict}"
+                seen[mask] = seen[mask].with_reason(reason, seen[scan].verdict)
             contrasts[scan, mask] = lesion_contrast(read[scan], read[mask])
     if draw:
         for column, volume in read.items():

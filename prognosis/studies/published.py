@@ -76,6 +76,8 @@ def build_study(
     place_atlas=None,
     classification=None,
     ordinal=False,
+    labels=None,
+    space="template",
     patient=None,
     memory=None,
     n_jobs=None,
@@ -111,6 +113,11 @@ def build_study(
         The outcome is ordinal and `compare` will be given a `cut`: the models are those of
         classification, and the top of the ladder and the network that sees all come once more
         as proportional odds.
+    labels : int, sequence of int or None, default=None
+        Where the masks hold labels, those that are lesion.
+    space : {"template", "native"}, default="template"
+        "native": images are not asked whether they lie in template space, and what models of
+        regions and places say means nothing.
     patient : str, default=None
         Column that names the patient, where a patient has several rows: all folds inside the
         models keep these together. Give `compare` the same, ``groups=patient``.
@@ -158,7 +165,8 @@ def build_study(
         classification = ordinal or is_classification(y)
     regions, ladder = [], tabular
     if lesion is not None:
-        X, regions = _measure(X, lesion, atlas, memory, n_jobs)
+        reading = {"labels": labels, "memory": memory, "n_jobs": n_jobs}
+        X, regions = _measure(X, lesion, atlas, space, reading)
         ladder = ["lesion_ml", *tabular]
     if not ladder:
         raise CohortError(
@@ -183,14 +191,15 @@ def build_study(
             outcome=outcome,
             penalty="auto",
             patient=patient,
-            memory=memory,
-            n_jobs=n_jobs,
+            space=space,
             random_state=random_state,
+            **reading,
         ).set_params(size__volume=None)  # `_measure` has added it
         models[f"number + {everything}"] = _without_place(place)
         models[f"number, place + {everything}"] = place
     if image is not None:
         cnn |= {"patient": patient, "memory": memory, "random_state": random_state}
+        cnn["space"] = space
         network = _network(image, image == lesion, classification, cnn)
         name = f"stitched {_label([image])}"
         models[name] = network
@@ -207,14 +216,14 @@ def _label(columns):
     return " + ".join(LABELS.get(name, name.replace("_", " ")) for name in columns)
 
 
-def _measure(X, lesion, atlas, memory, n_jobs):
+def _measure(X, lesion, atlas, space, reading):
     """Lesion size and region loads: they look at one patient at a time, so no fold is needed."""
     from ..features.lesion_size import LesionSize
     from ..features.region_load import RegionLoad
 
     if "lesion_ml" not in X.columns:
-        X = LesionSize(lesion, memory=memory, n_jobs=n_jobs).fit_transform(X)
-    load = RegionLoad(lesion, atlas=atlas, memory=memory, n_jobs=n_jobs)
+        X = LesionSize(lesion, **reading).fit_transform(X)
+    load = RegionLoad(lesion, atlas=atlas, space=space, **reading)
     X = load.fit_transform(X)
     return X, list(load.columns_)
 

@@ -162,7 +162,8 @@ class ScanView(ScanParameters, BaseEstimator):
         self._check_grids(X, column, [grid for grid, _ in found], fitting)
         asks = self.asks_for_template()
         if asks:
-            verdicts = [note and SpaceVerdict.from_dict(note["space"]) for _, note in found]
+            spaces = [(note or {}).get("space") for _, note in found]
+            verdicts = [space and SpaceVerdict.from_dict(space) for space in spaces]
             judge_spaces(X, column, verdicts, refuse=asks is True, stacklevel=9)
 
     def _check_grids(self, X, column, grids, fitting):
