@@ -72,7 +72,15 @@ ESTIMATORS = {
     BlockEncoder: (BlockEncoder(["age"], blocks={"place": "p_*"}), {"penalties"}),
     LesionKernel: (LesionKernel(), {"length"}),
 }
-NOTHING_TO_SEARCH = {"LesionSize", "LesionCount", "RegionLoad", "TabularEncoder", "SymbolScaler"}
+NOTHING_TO_SEARCH = {
+    "BrainAgeGap",
+    "ScanEmbedding",
+    "LesionSize",
+    "LesionCount",
+    "RegionLoad",
+    "TabularEncoder",
+    "SymbolScaler",
+}
 OTHERS = [
     (model(), names)
     for model, names in (
@@ -140,7 +148,7 @@ def test_whatever_is_held_is_searched_by_its_name():
     assert set(search_space(columns)) == {"loads__length"}
     assert set(search_space(place_model("lesion", tabular=["age"]))) == {
         "encode__penalties",
-        "model__C",
+        "model__alpha",
     }
 
 
