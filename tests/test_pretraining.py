@@ -30,6 +30,7 @@ from imaging.nets.pretraining import (
 from imaging.pretraining.objectives import ContrastLoss, DenseLoss, MaskedLoss, matched
 from imaging.pretraining.people import LabelledPeople
 from imaging.pretraining.views import Views
+from imaging.storage.models import read_model, write_model
 from imaging.synthesis import LabelMapSource
 from imaging.synthesis.steps import Step
 
@@ -231,6 +232,16 @@ def test_files_of_other_models_are_refused(tmp_path, encoder, segmenter):
         LesionSegmenter.load(path)
     with pytest.raises(ValueError, match="initial_weights"):
         SequenceInvariantEncoder(frozen=True).fit()
+    kept, card = read_model(path, lambda card, shapes: card)
+    for change, message in (
+        ({"objective": "other"}, "cannot be.*objective"),
+        ({"channels": [4, 8, 8]}, "of shape"),
+        ({"scores": None}, "scores=None"),
+        ({"format": 9}, "format 9"),
+    ):
+        write_model(path, kept, card | change)
+        with pytest.raises(ModelFileError, match=message):
+            SequenceInvariantEncoder.load(path)
 
 
 def test_a_vector_does_not_hang_on_orientation_batch_or_field_of_view(encoder):

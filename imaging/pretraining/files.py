@@ -92,7 +92,12 @@ class StoredEncoder:
         ValueError
             If a parameter is out of its range.
         """
-        model = cls(**{**_stored_in(path), "initial_weights": str(path), "frozen": True})
+        stored = _stored_in(path)
+        try:
+            cls(**stored)._prepare_fit()
+        except ValueError as error:
+            raise ModelFileError(f"the card of {str(path)!r} cannot be: {error}") from error
+        model = cls(**{**stored, "initial_weights": str(path), "frozen": True})
         model.set_params(**parameters)
         return model._thaw()
 

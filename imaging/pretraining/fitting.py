@@ -103,6 +103,9 @@ def fit_encoder(model, X, seed):
     people, prints = _people(model, X)
     seen = seen.and_also(prints)
     objective = OBJECTIVES[model.objective]
+    target = objective.target
+    if target == "clean" and not model.reconstruction_weight:
+        target = "none"
     views = Views(
         people,
         contrasts=objective.contrasts,
@@ -111,9 +114,10 @@ def fit_encoder(model, X, seed):
         contrast="physics" if model.objective == "base" else model.contrast,
         rotation_deg=model.rotation_deg,
         shift_mm=model.shift_mm,
+        clean=target in ("clean", "masked"),
     )
     length = model.steps_per_epoch * model.batch_size
-    stream = ViewStream(views, length=length, target=objective.target, seed=seed)
+    stream = ViewStream(views, length=length, target=target, seed=seed)
 
     def new():
         network = build_network(model)

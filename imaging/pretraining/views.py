@@ -36,6 +36,8 @@ class Views:
         How far grey scales are bent, see `scanner_steps`.
     rotation_deg, shift_mm : float
         Largest, about and along every axis.
+    clean : bool, default=True
+        Whether views without faults are wanted, too.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Views:
         contrast="both",
         rotation_deg=15.0,
         shift_mm=20.0,
+        clean=True,
     ):
         self.people = people
         self.contrasts, self.poses, self.count = contrasts, poses, count
+        self.clean = clean
         grid = people.grid
         self.pose = {"rotation_deg": rotation_deg, "shift_voxels": shift_mm / grid.spacing_mm}
         *faults, self.strip = scanner_steps(grid.spacing_mm, contrast, "cpu")
@@ -71,7 +75,7 @@ class Views:
         images : ndarray of shape (count, *spatial), float32
             Standardised, with all faults.
         clean : ndarray of the same shape
-            The same without bias field, blur, noise and holes.
+            The same without bias field, blur, noise and holes; zeros where they are not wanted.
         labels : ndarray of shape (count, *spatial), uint8
             Tissues, lesions among them, where the head has labels; else zeros.
         """
@@ -99,7 +103,7 @@ class Views:
             lesion = scene["lesion"] > 0
             labels = torch.where(lesion, torch.tensor(_LESION, dtype=torch.uint8), scene["labels"])
             labels = labels * (kept["image"] > 0)  # what is black is no skull
-        clean = self.scaling.finished(clean[0].numpy())
+        clean = self.scaling.finished(clean[0].numpy()) if self.clean else np.zeros(clean[0].shape)
         image = torch.from_numpy(self.scaling.finished(scene["image"][0].numpy()))[None]
         scene, _ = self.holes.sample({"image": image}, draws.seed())
         return scene["image"][0].numpy(), clean, labels[0].numpy()
@@ -113,9 +117,9 @@ class ViewStream:
     views : Views
     length : int
         Heads of an epoch.
-    target : {"clean", "labels", "masked"}
-        What losses compare with: the views without faults; labels; or, of views whose blocks are
-        masked, the clean views and the masks behind each other.
+    target : {"clean", "labels", "masked", "none"}
+        What losses compare with: the views without faults; labels; of views whose blocks are
+        masked, the clean views and the masks behind each other; or nothing but other views.
     seed : int
     """
 
@@ -147,7 +151,8 @@ class ViewStream:
                 image = np.where(mask, 0, image).astype(np.float32)
                 clean = np.concatenate([clean, mask[None].astype(np.float32)])
             images.append(image)
-            targets.append(labels if self.target == "labels" else clean)
+            found = {"labels": labels, "none": np.zeros(1, np.float32)}
+            targets.append(found.get(self.target, clean))
         return Samples(
             {"image": torch.from_numpy(np.stack(images))},
             torch.from_numpy(np.stack(targets)),
