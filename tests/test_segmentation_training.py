@@ -128,11 +128,12 @@ def test_checkpoints_of_another_training_are_refused(source, tmp_path):
 
 
 def test_checkpoints_of_real_scans_know_how_these_are_varied(tmp_path):
-    scan = nib.Nifti1Image(np.random.default_rng(0).random((18, 20, 16)), np.diag([8, 8, 8, 1]))
-    LesionSegmenter(**TINY, checkpoint=tmp_path).fit([scan], [scan])
+    drawn = np.random.default_rng(0).random((18, 20, 16))
+    scan, mask = (nib.Nifti1Image(v, np.diag([8, 8, 8, 1])) for v in (drawn, 1.0 * (drawn > 0.9)))
+    LesionSegmenter(**TINY, checkpoint=tmp_path).fit([scan], [mask])
     for change in ({"mirror": 0.0}, {"augment": False}, {"ct": True}):
         with pytest.raises(CheckpointError, match=r"data|ct="):
-            LesionSegmenter(**TINY, checkpoint=tmp_path, **change).fit([scan], [scan])
+            LesionSegmenter(**TINY, checkpoint=tmp_path, **change).fit([scan], [mask])
 
 
 def test_samples_depend_on_seed_epoch_and_place_only(source):

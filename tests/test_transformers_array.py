@@ -43,7 +43,7 @@ ATLAS = Atlas(nib.Nifti1Image(LABELS, AFFINE), {1: "left", 2: "right"}, "halves"
 ON_THE_ATLAS = [
     LesionSize(),
     LesionCount(),
-    LesionKernel(cube_mm=8),
+    LesionKernel(cube_mm=8, space="native"),
     RegionLoad(atlas=ATLAS),
     RegionSelector(
         RoiSymbolClassifier(
@@ -73,7 +73,7 @@ ON_ARRAYS = [
 ON_IMAGES = [
     LesionSize(),
     LesionCount(),
-    LesionKernel(cube_mm=8),
+    LesionKernel(cube_mm=8, space="native"),
     RegionLoad(),
     BrainAgeGap(),  # its twins are in test_brain_age.py
     RegionSelector(RoiSymbolClassifier("lesion"), k=1),
