@@ -41,7 +41,7 @@ from prognosis import (
 )
 from prognosis.evaluation.statistics.auc import delong_test
 from prognosis.evaluation.statistics.significance import corrected_resampled_ttest
-from prognosis.studies.place import PENALTIES, SMALLEST_REGION_VOXELS
+from prognosis.studies.place import PENALTIES, SMALLEST_REGION_VOXELS, OrdinalLogScore
 
 REPEATS, FOLDS, CUT = 4, 5, 2
 ATLASES = ["natbrainlab", "jhu", "jhu-white-matter", "aal", "desikan_killiany", "territories"]
@@ -120,11 +120,6 @@ def _auc_score(fitted, X, y):
     return roc_auc_score(np.asarray(y) > CUT, predict_exceeding(fitted, X, CUT))
 
 
-def _log_score(fitted, X, y):
-    chance = np.clip(predict_exceeding(fitted, X, CUT), 1e-6, 1 - 1e-6)
-    return np.log(np.where(np.asarray(y) > CUT, chance, 1 - chance)).mean()
-
-
 def ready(memory, **options):
     """`place_model` as it comes, but that the table has its measured columns already."""
     found = place_model(memory=memory, n_jobs=2, **options)
@@ -158,7 +153,7 @@ def rows(memory):
     found[WITHOUT_GAP] = ready(memory, tabular=["age"], brain_age="flair")
     found["TN + natbrainlab + brain-age gap, PO"] = ready(memory, brain_age="flair")
     found[NESTED] = nested(_auc_score)
-    found[NESTED_LOG] = nested(_log_score)
+    found[NESTED_LOG] = nested(OrdinalLogScore(CUT))
     return found
 
 

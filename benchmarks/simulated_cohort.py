@@ -4,13 +4,16 @@ SIMULATED patients. First one cohort with planted regions: the ladder has to ris
 combined with it has to come within six points of the best possible accuracy. Then null cohorts
 whose image carries nothing beyond lesion size: how often is imaging called significant?
 
-    python benchmarks/simulated_cohort.py [--patients 300] [--null-cohorts 30] [--n-jobs 2]
+    python benchmarks/simulated_cohort.py [--patients 300] [--null-cohorts 30] [--out F]
+
+With --out, what was fitted lies there, and a run that was stopped goes on.
 """
 
 import argparse
 import itertools
 import sys
 import time
+from pathlib import Path
 
 from sklearn.base import clone
 
@@ -29,7 +32,7 @@ MARGIN = 0.06
 MOST_FALSE_ALARMS = 4  # of 30; 5 % would be 1.5
 
 
-def planted(n_patients, n_jobs, memory):
+def planted(n_patients, n_jobs, memory, finished=None):
     """The study's models on one cohort with an imaging effect; whether the bars hold."""
     X, y = make_stroke_cohort(n_patients, random_state=0, n_jobs=n_jobs)
     study = build_study(
@@ -45,6 +48,7 @@ def planted(n_patients, n_jobs, memory):
         baseline=study.baseline,
         n_jobs=n_jobs,
         random_state=0,
+        resume=finished,
         verbose=1,
     )
     print(result, flush=True)
@@ -59,7 +63,7 @@ def planted(n_patients, n_jobs, memory):
     return rises, max(combined.values()) >= best - MARGIN
 
 
-def null(n_cohorts, n_patients, n_jobs):
+def null(n_cohorts, n_patients, n_jobs, finished=None):
     """Of null cohorts, how many have imaging significant: by accuracy, and by AUC (DeLong)."""
     ladder = logistic_ladder([["lesion_ml", *TABULAR]], names=["ladder"])
     cnn = StitchedSliceClassifier(
@@ -83,6 +87,7 @@ def null(n_cohorts, n_patients, n_jobs):
             baseline="ladder",
             n_jobs=n_jobs,
             random_state=seed,
+            resume=finished,
         )
         row = result.table.loc["with image"]
         for name in alarms:
@@ -104,17 +109,19 @@ def main():
     parser.add_argument("--null-patients", type=int, default=120)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--memory", default=None, help="folder for prepared images")
+    parser.add_argument("--out", default=None, help="folder for what was fitted")
     options = parser.parse_args()
+    finished = options.out and Path(options.out) / "finished"
     start = time.perf_counter()
     bars = {}
     if options.patients:
-        rises, close = planted(options.patients, options.n_jobs, options.memory)
+        rises, close = planted(options.patients, options.n_jobs, options.memory, finished)
         bars["the ladder rises step by step"] = rises
         bars["the combination is within 6 points of the best possible"] = close
         print(f"{time.perf_counter() - start:.0f} s\n")
     if options.null_cohorts:
         start = time.perf_counter()
-        alarms = null(options.null_cohorts, options.null_patients, options.n_jobs)
+        alarms = null(options.null_cohorts, options.null_patients, options.n_jobs, finished)
         print(f"{time.perf_counter() - start:.0f} s")
         for name, count in alarms.items():
             test = {"accuracy_p": "corrected t on accuracy", "auc_p": "DeLong on AUC"}[name]

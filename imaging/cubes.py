@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import open_image, true_voxels
-from .spaces.checking import check_space, refuse_wrong
-from .volumes import read_mask, voxel_volume_ml
+from .grids import true_voxels
+from .spaces.checking import read_placed_mask, refuse_wrong
+from .volumes import voxel_volume_ml
 
 __all__ = ["cube_image", "cube_shares", "shares_of"]
 
@@ -58,11 +58,9 @@ def cube_shares(mask, edge_mm=4.0, *, labels=None, space="template"):
     >>> shares.tolist()
     [0.5]
     """
-    mask = open_image(mask)
-    read = read_mask(mask, labels=labels)
-    if space == "template":
-        refuse_wrong(check_space(mask, volume=read, kind="mask"))
-    return shares_of(read, edge_mm)
+    mask, verdict = read_placed_mask(mask, labels=labels, checked=space == "template")
+    refuse_wrong(verdict)
+    return shares_of(mask, edge_mm)
 
 
 def shares_of(mask, edge_mm=4.0):

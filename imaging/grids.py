@@ -221,4 +221,5 @@ def marked_voxels(data, name, labels=None):
             f"{name} holds {len(found)} grey values up to {top:.4g} where a mask of 0 and 1 was "
             "expected; give the mask, not the scan"
         )
-    return data > 0.5
+    # Of whole numbers the same, without making fractions of them all.
+    return data > (0.5 if data.dtype.kind == "f" else 0)

@@ -23,6 +23,7 @@ __all__ = [
     "as_numbers",
     "as_text",
     "column_kind",
+    "is_missing",
     "listing",
     "refuse_new_numbers",
     "warn_of_unseen",
@@ -34,6 +35,17 @@ MIXED = "mixed"  # categories some of which are numbers: codes, or numbers among
 EMPTY = "empty"  # no value at all, and no type that would tell what is missing
 
 _DAYS = '{values} - pd.Timestamp("2000-01-01"{zone})) / pd.Timedelta(days=1)'
+
+
+def is_missing(cell):
+    """Whether a cell holds nothing, whatever stands for that; of images, too, which pandas cannot.
+
+    Examples
+    --------
+    >>> is_missing(None), is_missing(float("nan")), is_missing("scan.nii.gz")
+    (True, True, False)
+    """
+    return cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell))
 
 
 def column_kind(column):

@@ -20,6 +20,7 @@ from .cells import (
     as_numbers,
     as_text,
     column_kind,
+    is_missing,
     listing,
     refuse_new_numbers,
     warn_of_unseen,
@@ -170,7 +171,7 @@ def map_images(read, X, column, *, n_jobs=None, numbered=False):
     """
 
     def one(number, row, cell):
-        if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
+        if is_missing(cell):
             raise CohortError(
                 f"row {row!r}, column {column!r}: no image; "
                 f"drop such rows first: X = X.dropna(subset=[{column!r}])"

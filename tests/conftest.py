@@ -1,8 +1,10 @@
-"""What several test files share: real data where it is, awkward affines, a table, a segmenter."""
+"""What several test files share: real data where it is, awkward affines, a table, a segmenter,
+and a count of what is read."""
 
 import os
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,3 +95,18 @@ def poor_outcome(tabular_cohort):
     """The outcome of `tabular_cohort` in two classes."""
     _, mrs = tabular_cohort
     return (mrs > mrs.median()).map({True: "poor", False: "good"}).rename("outcome")
+
+
+@pytest.fixture
+def reads(monkeypatch, tmp_path):
+    """Names of the scans that are read, in whichever process: one line each."""
+    log = tmp_path / "reads.log"
+    opened = nib.load
+
+    def load(path, *args, **kwargs):
+        with open(log, "a") as file:
+            file.write(f"{Path(path).name}\n")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(nib, "load", load)
+    return lambda: log.read_text().split() if log.exists() else []

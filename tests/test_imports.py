@@ -25,7 +25,7 @@ FLOORS = {
         "pretraining",
     ],
     "prognosis": [
-        "errors",
+        "errors pages provenance",
         "cells",
         "columns",
         "spaces",

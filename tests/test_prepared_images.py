@@ -62,21 +62,6 @@ def cohort(tmp_path_factory):
     return X, pd.Series([0, 1] * (N // 2), index)
 
 
-@pytest.fixture
-def reads(monkeypatch, tmp_path):
-    """Names of the scans that are read, in whichever process: one line each."""
-    log = tmp_path / "reads.log"
-    opened = nib.load
-
-    def load(path, *args, **kwargs):
-        with open(log, "a") as file:
-            file.write(f"{Path(path).name}\n")
-        return opened(path, *args, **kwargs)
-
-    monkeypatch.setattr(nib, "load", load)
-    return lambda: log.read_text().split() if log.exists() else []
-
-
 def models():
     cnn = StitchedSliceClassifier("scan", mosaic_size=30, **SETTINGS)
     stacked = StackingClassifier(

@@ -251,7 +251,7 @@ class TestFeatures:
             RegionLoad(regions=["Insula_L"]).fit_transform(X)
 
     def test_the_verdict_is_kept_with_the_measurement(self, X, tmp_path, monkeypatch):
-        from prognosis.features import region_load as module
+        from imaging.spaces import checking as module
 
         bad = X.assign(lesion=[moved(image, turn=TURNED) for image in X["lesion"]])
         feature = RegionLoad(regions=["Insula_L"], memory=str(tmp_path))

@@ -5,9 +5,8 @@ The atlas is brought to the voxels of the mask, never the reverse.
 
 import numpy as np
 
-from ..grids import open_image, true_voxels
-from ..spaces.checking import check_space, refuse_wrong
-from ..volumes import read_mask
+from ..grids import true_voxels
+from ..spaces.checking import read_placed_mask, refuse_wrong
 from .opening import load_atlas
 
 __all__ = ["loads_of", "region_load"]
@@ -52,11 +51,10 @@ def region_load(mask, atlas, *, labels=None, space="template"):
     (1.0, 0.0)
     """
     atlas = load_atlas(atlas)
-    mask = open_image(mask)
-    read = read_mask(mask, labels=labels)
-    if space == "template" and atlas.in_template:
-        refuse_wrong(check_space(mask, volume=read, kind="mask"))
-    return loads_of(read, atlas)
+    checked = space == "template" and atlas.in_template
+    mask, verdict = read_placed_mask(mask, labels=labels, checked=checked)
+    refuse_wrong(verdict)
+    return loads_of(mask, atlas)
 
 
 def loads_of(mask, atlas):

@@ -15,13 +15,47 @@ from skorch.history import History
 
 from ..storage.files import replacing
 
-__all__ = ["Checkpoint", "CheckpointError", "read_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointError", "kept_training", "read_checkpoint", "training_file"]
 
 FORMAT = 2  # of what settings mean; files of format 1 do not say it
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint does not belong to this training, or cannot be read."""
+
+
+def training_file(folder):
+    """The file in which a folder keeps a training."""
+    return Path(folder).expanduser() / "training.pt"
+
+
+def kept_training(folder):
+    """The training that a folder keeps.
+
+    Parameters
+    ----------
+    folder : path or None
+        As the parameter `checkpoint` of a model.
+
+    Returns
+    -------
+    path : pathlib.Path
+    state : dict
+        As `read_checkpoint` gives it.
+
+    Raises
+    ------
+    ValueError
+        If no folder is named.
+    CheckpointError
+        If it keeps none, or the file cannot be read.
+    """
+    if folder is None:
+        raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
+    path = training_file(folder)
+    if not path.is_file():
+        raise CheckpointError(f"no training at {str(path)!r}; fit first, or correct the folder")
+    return path, read_checkpoint(path)
 
 
 class Checkpoint(Callback):

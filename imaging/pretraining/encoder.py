@@ -74,6 +74,10 @@ class SequenceInvariantEncoder(
 
     seen_scans_ = SeenScans()  # none, as long as nothing was fitted or loaded
 
+    @property
+    def _n_features_out(self):
+        return self.network_.encoder.n_features
+
     def fit(self, X=None, y=None):
         """Pretrain the encoder, or take `initial_weights` as they are where it is `frozen`.
 
@@ -118,7 +122,6 @@ class SequenceInvariantEncoder(
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             X = None if X is None else _as_list(X)
             self.network_, self.history_, self.seen_scans_ = fit_encoder(self, X, seed)
-            self._n_features_out = self.network_.encoder.n_features
         return self
 
     def take_checkpoint(self):
@@ -138,7 +141,6 @@ class SequenceInvariantEncoder(
         with refitting(self):
             self._prepare_fit()
             self.network_, self.history_, self.seen_scans_ = network_of_checkpoint(self)
-            self._n_features_out = self.network_.encoder.n_features
         return self
 
     def transform(self, X):

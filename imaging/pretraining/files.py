@@ -1,7 +1,5 @@
 """A pretrained encoder's way to a file and back: safetensors with a card, as other models have."""
 
-from datetime import UTC, datetime
-from importlib import metadata
 from numbers import Real
 
 import joblib
@@ -10,9 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 from ..parameters import fields_of, marked
 from ..storage.models import (
     ModelFileError,
+    check_shapes,
     fingerprints,
     model_path,
     pretrained_path,
+    provenance,
+    read_card,
     read_model,
     write_model,
 )
@@ -65,12 +66,8 @@ class StoredEncoder:
             "format": FORMAT,
             "kind": KIND,
             **self._stored(),
-            "training_data": training_data,
-            "scores": {name: float(value) for name, value in (scores or {}).items()},
             "epochs_trained": len(getattr(self, "history_", ())) or self._epochs_before(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "version": metadata.version("prognosis-mri"),
-            **self.seen_scans_.as_card(),
+            **provenance(training_data, scores, self.seen_scans_),
         }
         return write_model(path, _kept(self.network_.state_dict()), card, half=half)
 
@@ -126,7 +123,6 @@ class StoredEncoder:
         path = model_path(self.initial_weights)
         self.network_, self.card_ = _read(path, self)
         self.seen_scans_ = SeenScans.of_card(self.card_)
-        self._n_features_out = self.network_.encoder.n_features
         return self
 
 
@@ -168,16 +164,10 @@ def _read(path, model):
             f"{str(path)!r} describes an encoder that cannot be built: {error}"
         ) from error
     network.projector = network.reconstruction = None
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
     def check(card, shapes):
         check_card(path, card)
-        for name in sorted({*shapes, *expected}):
-            if shapes.get(name) != expected.get(name):
-                raise ModelFileError(
-                    f"{str(path)!r} holds {name!r} of shape {shapes.get(name)}, where the encoder "
-                    f"of its card has {expected.get(name)}"
-                )
+        check_shapes(path, shapes, network)
         return card
 
     weights, card = read_model(path, check)
@@ -218,15 +208,9 @@ def _stored_names():
 
 def _stored_in(path):
     """The parameters that the card of a file holds, as `__init__` takes them."""
-    found = {}
-
-    def check(card, shapes):
-        check_card(path, card)
-        found.update({name: _back(card[name]) for name in _stored_names()})
-        return card
-
-    read_model(path, check)
-    return found
+    card = read_card(path)
+    check_card(path, card)
+    return {name: _back(card[name]) for name in _stored_names()}
 
 
 def _kept(weights):

@@ -2,14 +2,13 @@
 
 import json
 import math
-from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
 
 from ..errors import ImageError
-from ..learning.checkpoints import CheckpointError, read_checkpoint
+from ..learning.checkpoints import CheckpointError, kept_training, training_file
 from ..learning.engine import train_network
 from ..nets.pretraining import (
     DenseHead,
@@ -129,7 +128,7 @@ def fit_encoder(model, X, seed):
         new,
         stream,
         loss=_loss(model),
-        checkpoint=None if model.checkpoint is None else _state_file(model),
+        checkpoint=None if model.checkpoint is None else training_file(model.checkpoint),
         settings={
             **marked(model, "stored"),
             "patch_size": list(model.patch_size_),
@@ -161,12 +160,7 @@ _OF_TRAINING = (
 
 def network_of_checkpoint(model):
     """The network of a training that is kept in a folder, as `fit_encoder` gives it."""
-    if model.checkpoint is None:
-        raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
-    path = _state_file(model)
-    if not path.is_file():
-        raise CheckpointError(f"no training at {str(path)!r}; fit first, or correct the folder")
-    state = read_checkpoint(path)
+    path, state = kept_training(model.checkpoint)
     with torch.random.fork_rng():
         network = build_network(model)
     try:
@@ -180,10 +174,6 @@ def network_of_checkpoint(model):
     rows = json.loads(state["history"])
     history = [{key: row[key] for key in keys if key in row} for row in rows]
     return network.eval(), history, SeenScans.of_card(json.loads(state["settings"])["seen_scans"])
-
-
-def _state_file(model):
-    return Path(model.checkpoint).expanduser() / "training.pt"
 
 
 def _loss(model):

@@ -10,6 +10,7 @@ from numbers import Integral
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Options
 
+from ..learning.settings import TrainingSettings
 from ..nets import PRETRAINING
 from ..parameters import (
     CHANCE,
@@ -29,7 +30,7 @@ __all__ = ["Settings"]
 
 
 @parameters
-class Settings(BaseEstimator):
+class Settings(TrainingSettings, BaseEstimator):
     """Parameters of `SequenceInvariantEncoder`.
 
     Parameters
@@ -171,7 +172,6 @@ class Settings(BaseEstimator):
             `from_pretrained` set it, so that a loaded encoder in a Pipeline or a cross-validation
             stays what it is.""",
     )
-    epochs: int = parameter(100, COUNT, training=True, doc="Of the training.")
     steps_per_epoch: int = parameter(20, COUNT, doc="Batches of an epoch.")
     batch_size: int = parameter(64, COUNT, training=True, doc="Heads of a step.")
     learning_rate: float = parameter(
@@ -183,29 +183,3 @@ class Settings(BaseEstimator):
             Of AdamW, with one epoch of warm-up, then, step by step, a cosine schedule over
             `epochs`; gradients are clipped.""",
     )
-    weight_decay: float = parameter(1e-2, NOT_NEGATIVE, training=True, doc="Of AdamW.")
-    precision: str = parameter(
-        "auto",
-        StrOptions({"auto", "float32", "bf16"}),
-        training=True,
-        kind='{"auto", "float32", "bf16"}',
-        doc="""
-            Of training; features are always made in float32. "auto" takes bfloat16 where the
-            hardware has it (3-D networks on GPUs only).""",
-    )
-    device: str = parameter("auto", str, training=True, doc='"auto" uses a GPU when there is one.')
-    n_threads: int = parameter(1, COUNT, training=True, doc="CPU threads.")
-    checkpoint: object = parameter(
-        None,
-        str,
-        os.PathLike,
-        None,
-        kind="path",
-        doc="""
-            Folder that keeps the state of the training. Killed at any moment, the next `fit` goes
-            on after the last whole epoch, to the same result as without the break.""",
-    )
-    random_state: object = parameter(
-        None, "random_state", kind="int, RandomState instance or None", doc="Of all draws."
-    )
-    verbose: int = parameter(0, "verbose", training=True, doc="1 shows a progress bar on stderr.")

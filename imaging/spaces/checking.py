@@ -9,13 +9,13 @@ import numpy as np
 
 from ..errors import ImageError
 from ..grids import Grid, open_image, true_voxels
-from ..volumes import read_stored, voxel_volume_ml
+from ..volumes import read_mask, read_stored, voxel_volume_ml
 from .headers import header_signs
 from .heads import fit_head, sample_coarsely
 from .template import EDGE_MM, REACH, template
 from .verdicts import DOUBTFUL, WRONG, SpaceVerdict
 
-__all__ = ["check_space", "covers_brain", "holds_template", "refuse_wrong"]
+__all__ = ["check_space", "covers_brain", "holds_template", "read_placed_mask", "refuse_wrong"]
 
 # What is found in scans that were registered (`tests/test_spaces.py` says in which), and more.
 DOUBTFUL_MM = (9.0, 12.0, 16.0)  # to the side, front or back, up or down
@@ -116,15 +116,41 @@ def refuse_wrong(verdict):
 
     Parameters
     ----------
-    verdict : SpaceVerdict
+    verdict : SpaceVerdict or None
 
     Raises
     ------
     ImageError
         If the verdict is "wrong".
     """
-    if verdict.verdict == WRONG:
+    if verdict is not None and verdict.verdict == WRONG:
         raise ImageError(f"not in template (MNI) space: {'; '.join(verdict.reasons)}; {REMEDY}")
+
+
+def read_placed_mask(mask, *, labels=None, checked=True):
+    """A lesion mask, and what the space check says of it.
+
+    Parameters
+    ----------
+    mask : str, os.PathLike or nibabel spatial image
+    labels : int, sequence of int or None, default=None
+        See `read_mask`.
+    checked : bool, default=True
+        False asks nothing.
+
+    Returns
+    -------
+    mask : nibabel.Nifti1Image
+    verdict : SpaceVerdict or None
+
+    Raises
+    ------
+    ImageError
+        As `read_mask`.
+    """
+    image = open_image(mask)  # once, for voxels and header
+    read = read_mask(image, labels=labels)
+    return read, check_space(image, volume=read, kind="mask") if checked else None
 
 
 def covers_brain(grid):

@@ -68,10 +68,5 @@ class SpaceVerdict:
         """Whether nothing speaks against template space."""
         return self.verdict == OK
 
-    @property
-    def severity(self):
-        """0 for "ok", 1 for "doubtful", 2 for "wrong"."""
-        return _ORDER.index(self.verdict)
-
     def __str__(self):
         return f"{self.verdict}: {'; '.join(self.reasons)}" if self.reasons else self.verdict

@@ -5,6 +5,9 @@ what has to be in a card is for those to say who write it.
 """
 
 import json
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 from ..errors import ImagingError
@@ -13,9 +16,12 @@ from .files import replacing
 __all__ = [
     "WEIGHTS",
     "ModelFileError",
+    "check_shapes",
     "fingerprints",
     "model_path",
     "pretrained_path",
+    "provenance",
+    "read_card",
     "read_model",
     "write_model",
 ]
@@ -83,25 +89,73 @@ def read_model(path, check):
         If there is no such file, it is broken, `check` refuses it, or a weight is not finite.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"no model at {str(path)!r}; correct the path")
-    try:
-        with safe_open(path, "pt") as file:
-            card = _parsed(path, (file.metadata() or {}).get(_CARD))
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            card = check(card, shapes)
-            weights = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(
-            f"{str(path)!r} is no safetensors file ({str(error).splitlines()[0]}); copy it again"
-        ) from error
+    with _opened(path) as (file, card):
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        card = check(card, shapes)
+        weights = {name: file.get_tensor(name) for name in shapes}
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ModelFileError(f"{str(path)!r} holds values in {name!r} that are not finite")
     return weights, card
+
+
+def read_card(path):
+    """The card of a model file as it stands there; no weight is read.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, it is broken, or has no card.
+    """
+    with _opened(path) as (_, card):
+        return card
+
+
+def check_shapes(path, found, network):
+    """Refuse weights that are not those of a network.
+
+    Parameters
+    ----------
+    path : path
+    found : dict of str to tuple of int
+        Shapes of the tensors in the file.
+    network : torch.nn.Module
+        As the card describes it.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            raise ModelFileError(
+                f"{str(path)!r} holds {name!r} of shape {found.get(name)}, where the network of "
+                f"its card has {expected.get(name)}"
+            )
+
+
+def provenance(training_data, scores, seen):
+    """What every card says of where its model comes from.
+
+    Parameters
+    ----------
+    training_data : str
+    scores : dict of str to float, or None
+    seen : SeenScans
+
+    Returns
+    -------
+    dict
+    """
+    return {
+        "training_data": training_data,
+        **seen.as_card(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "scores": {name: float(value) for name, value in (scores or {}).items()},
+        "version": metadata.version("prognosis-mri"),
+    }
 
 
 def fingerprints(weights):
@@ -154,6 +208,23 @@ def pretrained_path(name):
             f"no pretrained model {name!r}: {remedy}; or fit a model, save it, give its file"
         )
     return path
+
+
+@contextmanager
+def _opened(path):
+    """The file of a model and its card."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"no model at {str(path)!r}; correct the path")
+    try:
+        with safe_open(path, "pt") as file:
+            yield file, _parsed(path, (file.metadata() or {}).get(_CARD))
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is no safetensors file ({str(error).splitlines()[0]}); copy it again"
+        ) from error
 
 
 def _parsed(path, text):

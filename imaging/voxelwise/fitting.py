@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import torch
 
-from ..learning.checkpoints import CheckpointError, read_checkpoint
+from ..learning.checkpoints import CheckpointError, kept_training, training_file
 from ..nets.voxelwise import build_voxelwise
 from ..parameters import marked
 from ..randomness import sample_seed
@@ -142,7 +142,7 @@ def fit_network(model, task, real, seed):
         _Loss(task, stream),
         network_settings,
         initial=initial,
-        checkpoint=None if ours.checkpoint is None else _state_file(ours),
+        checkpoint=None if ours.checkpoint is None else training_file(ours.checkpoint),
         settings=settings,
         seed=seed,
         label=type(ours).__name__,
@@ -155,12 +155,7 @@ def fit_network(model, task, real, seed):
 
 def network_of_checkpoint(model, task):
     """The best network so far of a training that is kept in a folder, as `fit_network` gives it."""
-    if model.checkpoint is None:
-        raise ValueError("there is no checkpoint to take; name its folder: checkpoint=...")
-    path = _state_file(model)
-    if not path.is_file():
-        raise CheckpointError(f"no training at {str(path)!r}; fit first, or correct the folder")
-    state = read_checkpoint(path)
+    path, state = kept_training(model.checkpoint)
     best = state["stopping"].get("best_model_weights_") or state["module"]
     with torch.random.fork_rng():
         network = build_voxelwise(**_network_settings(model, len(task.outputs)))
@@ -178,10 +173,6 @@ def network_of_checkpoint(model, task):
     known = json.loads(state["settings"]).get("seen_scans")
     seen = SeenScans() if known is None else SeenScans.of_card(known)
     return network.eval(), history, seen
-
-
-def _state_file(model):
-    return Path(model.checkpoint).expanduser() / "training.pt"
 
 
 def _network_settings(ours, n_outputs):

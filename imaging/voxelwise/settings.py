@@ -12,12 +12,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Options
 
+from ..learning.settings import TrainingSettings
 from ..nets import VOXELWISE
 from ..parameters import (
     CHANCE,
     COUNT,
     FROM_ZERO,
-    NOT_NEGATIVE,
     POSITIVE,
     SHARE,
     Each,
@@ -32,7 +32,7 @@ __all__ = ["Settings", "per_axis"]
 
 
 @parameters
-class Settings(BaseEstimator):
+class Settings(TrainingSettings, BaseEstimator):
     """Parameters of a model from voxels to voxels.
 
     Parameters
@@ -163,7 +163,6 @@ class Settings(BaseEstimator):
     dropout: float = parameter(
         0.0, SHARE, stored="always", doc="Needed for uncertainties by Monte-Carlo dropout."
     )
-    epochs: int = parameter(100, COUNT, training=True, doc="Of the training.")
     steps_per_epoch: int = parameter(100, COUNT, doc="Batches of an epoch.")
     batch_size: int = parameter(2, COUNT, training=True, doc="Scans of a step.")
     learning_rate: float = parameter(
@@ -172,7 +171,6 @@ class Settings(BaseEstimator):
         training=True,
         doc="Of AdamW, with one epoch of warm-up, then a cosine schedule over `epochs`.",
     )
-    weight_decay: float = parameter(1e-2, NOT_NEGATIVE, training=True, doc="Of AdamW.")
     validation_samples: int = parameter(
         16,
         FROM_ZERO,
@@ -203,31 +201,6 @@ class Settings(BaseEstimator):
             Average over mirrored copies of a scan: True for all axes that training mirrored (8
             copies for three axes), or the axes.""",
     )
-    precision: str = parameter(
-        "auto",
-        StrOptions({"auto", "float32", "bf16"}),
-        training=True,
-        kind='{"auto", "float32", "bf16"}',
-        doc="""
-            Of training; results are always made in float32. "auto" takes bfloat16 where the
-            hardware has it (3-D networks on GPUs only).""",
-    )
-    device: str = parameter("auto", str, training=True, doc='"auto" uses a GPU when there is one.')
-    n_threads: int = parameter(1, COUNT, training=True, doc="CPU threads.")
-    checkpoint: object = parameter(
-        None,
-        str,
-        os.PathLike,
-        None,
-        kind="path",
-        doc="""
-            Folder that keeps the state of the training. Killed at any moment, the next `fit` goes
-            on after the last whole epoch, to the same result as without the break.""",
-    )
-    random_state: object = parameter(
-        None, "random_state", kind="int, RandomState instance or None", doc="Of all draws."
-    )
-    verbose: int = parameter(0, "verbose", training=True, doc="1 shows a progress bar on stderr.")
 
     def _check_parameters(self):
         """Refuse parameters that cannot be, each by itself and with the number of axes."""

@@ -4,9 +4,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..storage.models import (
     ModelFileError,
+    check_shapes,
     fingerprints,
     model_path,
     pretrained_path,
+    provenance,
     read_model,
     write_model,
 )
@@ -51,10 +53,10 @@ class StoredModel:
                 "a card cannot hold an architecture that is a function; save "
                 "network_.state_dict() with torch, or take one with a name"
             )
-        card = self._card(training_data, scores or {})
+        card = self._card(training_data, scores)
         weights = self.network_.state_dict()
         check_card(path, card)
-        _check_shapes(path, {n: tuple(t.shape) for n, t in weights.items()}, _network(path, card))
+        check_shapes(path, {n: tuple(t.shape) for n, t in weights.items()}, _network(path, card))
         return write_model(path, weights, card, half=half)
 
     @classmethod
@@ -115,20 +117,13 @@ class StoredModel:
         return joblib.hash(repr((type(self).__name__, weights, plain_parameters(self))))
 
     def _card(self, training_data, scores):
-        from datetime import UTC, datetime
-        from importlib import metadata
-
         common, of_task = plain_parameters(self)
         return {
             "format": FORMAT,
             "outputs": list(self.task_.outputs),
             "task": {"name": type(self.task_).__name__, **of_task},
             **common,
-            "training_data": training_data,
-            **self.seen_scans_.as_card(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "scores": {name: float(value) for name, value in scores.items()},
-            "version": metadata.version("prognosis-mri"),
+            **provenance(training_data, scores, self.seen_scans_),
         }
 
 
@@ -161,7 +156,7 @@ def read_network(path):
         card = as_format_2(card)
         check_card(path, card)
         built.append(_network(path, card))
-        _check_shapes(path, shapes, built[0])
+        check_shapes(path, shapes, built[0])
         return card
 
     weights, card = read_model(path, check)
@@ -221,13 +216,3 @@ def _network(path, card):
         raise ModelFileError(
             f"{str(path)!r} describes a network that cannot be built: {error}"
         ) from error
-
-
-def _check_shapes(path, found, network):
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    for name in sorted({*found, *expected}):
-        if found.get(name) != expected.get(name):
-            raise ModelFileError(
-                f"{str(path)!r} holds {name!r} of shape {found.get(name)}, where the network of "
-                f"its card has {expected.get(name)}"
-            )

@@ -8,12 +8,10 @@ from .common import (
     NotWrittenError,
     UsageError,
     add_command,
-    add_soop_options,
+    add_named_cohort,
     check_out,
     imaging_effect,
     load_named_cohort,
-    named_pattern,
-    positive_int,
     say,
     tell,
     use_cache_folder,
@@ -39,21 +37,8 @@ def add(commands):
         description=DESCRIPTION,
     )
     add = parser.add_argument
-    add(
-        "cohort",
-        metavar="COHORT",
-        help="simulated, soop, or a participants.tsv (or its folder), as for compare",
-    )
+    add_named_cohort(add)
     add("--out", required=True, type=Path, metavar="DIR", help="for index.html and images.csv")
-    add("--target", metavar="COLUMN", help="outcome; a table of your own needs it")
-    add(
-        "--images",
-        action="append",
-        default=[],
-        metavar="NAME=GLOB",
-        type=named_pattern,
-        help="images of a cohort of your own; repeat for more",
-    )
     add(
         "--lesion",
         action="append",
@@ -61,14 +46,7 @@ def add(commands):
         help="lesion masks (default: 'lesion' where it exists); repeat for more",
     )
     add("--labels", type=int, nargs="+", metavar="N", help="labels that are lesion in the masks")
-    add_soop_options(add)
-    add("--n-patients", type=positive_int, default=300, metavar="N", help="simulated patients")
     add("--imaging-effect", type=imaging_effect, default=1.0, metavar="X", help="as for compare")
-    add("--spacing-mm", type=float, default=4.0, metavar="MM", help="of simulated images")
-    add("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
-    add("--n-jobs", type=int, default=-1, metavar="N", help="default: -1, every core")
-    add("--memory", metavar="FOLDER", help="for simulated images (default: the user's cache)")
-    add("--quiet", action="store_true", help="no progress")
 
 
 def run(options):

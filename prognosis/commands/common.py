@@ -19,6 +19,8 @@ __all__ = [
     "NotWrittenError",
     "UsageError",
     "add_command",
+    "add_images_option",
+    "add_named_cohort",
     "add_soop_options",
     "check_out",
     "find_class",
@@ -87,6 +89,37 @@ def add_soop_options(add):
     """Options of the Stroke Outcome Optimization Project; `add` is an ``add_argument``."""
     add("--data-home", metavar="FOLDER", help="where soop is, or is put")
     add("--download", action="store_true", help="fetch soop when it is not there")
+
+
+def add_images_option(add):
+    """Where the images of a cohort of one's own lie."""
+    add(
+        "--images",
+        action="append",
+        default=[],
+        metavar="NAME=GLOB",
+        type=named_pattern,
+        help="images of a cohort of your own, such as 't1w=sub-*/anat/*_T1w.nii.gz'; repeat for "
+        "more",
+    )
+
+
+def add_named_cohort(add):
+    """The cohort as an argument, with what `load_named_cohort` asks for but the imaging effect."""
+    add(
+        "cohort",
+        metavar="COHORT",
+        help="simulated, soop, or a participants.tsv (or its folder), as for compare",
+    )
+    add("--target", metavar="COLUMN", help="outcome; a table of your own needs it")
+    add_images_option(add)
+    add_soop_options(add)
+    add("--n-patients", type=positive_int, default=300, metavar="N", help="simulated patients")
+    add("--spacing-mm", type=float, default=4.0, metavar="MM", help="of simulated images")
+    add("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
+    add("--n-jobs", type=int, default=-1, metavar="N", help="default: -1, every core")
+    add("--memory", metavar="FOLDER", help="for simulated images (default: the user's cache)")
+    add("--quiet", action="store_true", help="no progress")
 
 
 def tell(text):

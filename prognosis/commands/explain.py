@@ -14,12 +14,10 @@ from .common import (
     NotWrittenError,
     UsageError,
     add_command,
-    add_soop_options,
+    add_named_cohort,
     check_out,
     find_class,
     load_named_cohort,
-    named_pattern,
-    positive_int,
     say,
     tell,
     use_cache_folder,
@@ -54,32 +52,12 @@ def add(commands):
         help="file with a fitted model, from joblib.dump or pickle. Opening such a file runs "
         "whatever code it holds: open only files that you trust",
     )
-    add(
-        "cohort",
-        metavar="COHORT",
-        help="simulated, soop, or a participants.tsv (or its folder), as for compare",
-    )
+    add_named_cohort(add)
     add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     add("--method", choices=METHODS, default=METHODS[0], help=f"default: {METHODS[0]}")
     add("--class", dest="label", metavar="LABEL", help="class to explain (of two: the last)")
     add("--atlas", default="aal", metavar="NAME|FILE", help="for the regions (default: aal)")
-    add("--target", metavar="COLUMN", help="outcome; a table of your own needs it")
-    add(
-        "--images",
-        action="append",
-        default=[],
-        metavar="NAME=GLOB",
-        type=named_pattern,
-        help="images of a cohort of your own; repeat for more",
-    )
-    add_soop_options(add)
-    add("--n-patients", type=positive_int, default=300, metavar="N", help="simulated patients")
     add("--imaging-effect", type=float, default=1.0, metavar="X", help="of the simulated outcome")
-    add("--spacing-mm", type=float, default=4.0, metavar="MM", help="of simulated images")
-    add("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
-    add("--n-jobs", type=int, default=-1, metavar="N", help="default: -1, every core")
-    add("--memory", metavar="FOLDER", help="for simulated images (default: the user's cache)")
-    add("--quiet", action="store_true", help="no progress")
 
 
 def run(options):

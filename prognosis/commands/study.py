@@ -5,10 +5,10 @@ What the models are is said in `prognosis.studies.published`; here options becom
 
 from .common import (
     UsageError,
+    add_images_option,
     add_soop_options,
     imaging_effect,
     load_named_cohort,
-    named_pattern,
     positive_int,
     say,
 )
@@ -50,14 +50,7 @@ def add_cohort_options(parser):
         "folder)",
     )
     add("--target", metavar="COLUMN", help="outcome; for soop poor_outcome (default), mrs, nihss")
-    add(
-        "--images",
-        action="append",
-        default=[],
-        metavar="NAME=GLOB",
-        type=named_pattern,
-        help="images of a PATH cohort, such as 't1w=sub-*/anat/*_T1w.nii.gz'; repeat for more",
-    )
+    add_images_option(add)
     add("--image", metavar="COLUMN", help="image for the CNN (default: the first but the lesion)")
     add("--lesion", metavar="COLUMN", help="lesion masks (default: 'lesion' where it exists)")
     add("--labels", type=int, nargs="+", metavar="N", help="labels that are lesion in the masks")

@@ -26,9 +26,9 @@ from imaging.parameters import (
 from imaging.sections.describing import describe_sections, picture_panes
 from imaging.sections.panes import as_panes
 from imaging.sections.reading import lesion_sections
-from imaging.spaces.checking import check_space
+from imaging.spaces.checking import check_space, read_placed_mask
 from imaging.spaces.verdicts import WRONG
-from imaging.volumes import is_picture, read_mask, read_stored
+from imaging.volumes import is_picture, read_stored
 
 from ..cells import NUMBER, as_numbers, column_kind
 from ..columns import check_cohort, map_images
@@ -425,6 +425,5 @@ def _cut_lesion(source, panes, checked):
     """`lesion_sections`, and what the space check says of a volume."""
     verdict = None
     if checked and not is_picture(source):
-        image, source = source, read_mask(source)
-        verdict = check_space(image, volume=source, kind="mask")
+        source, verdict = read_placed_mask(source)
     return lesion_sections(source, panes), verdict

@@ -10,13 +10,9 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from imaging.cubes import cube_image, shares_of
-from imaging.grids import open_image
 from imaging.parameters import COUNT, POSITIVE, parameter, parameters
-from imaging.spaces.checking import check_space
-from imaging.spaces.verdicts import WRONG
-from imaging.volumes import read_mask
 
-from .measurement import PlacedMeasurement
+from .measurement import PlacedMeasurement, of_placed_mask
 
 __all__ = ["LesionKernel"]
 
@@ -211,9 +207,4 @@ class LesionKernel(PlacedMeasurement):
 
 
 def _cubes(source, cube_mm, labels, checked):
-    source = open_image(source)  # once, for all that follows
-    mask = read_mask(source, labels=labels)
-    verdict = check_space(source, volume=mask, kind="mask") if checked else None
-    # A mask that is refused has perhaps nothing in the frame: the refusal says more.
-    wrong = verdict is not None and verdict.verdict == WRONG
-    return None if wrong else shares_of(mask, cube_mm), verdict
+    return of_placed_mask(lambda mask: shares_of(mask, cube_mm), source, labels, checked)

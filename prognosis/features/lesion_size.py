@@ -6,16 +6,13 @@ scans only, a segmenter makes the mask first.
 
 import os
 
-from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted
 
 from imaging.parameters import parameter, parameters
 from imaging.storage.caching import Identified
 from imaging.volumes import mask_volume_ml, read_mask
 
-from ..errors import CohortError
-from .measurement import MaskMeasurement
+from .measurement import MaskMeasurement, opened_network
 
 __all__ = ["LesionSize"]
 
@@ -78,7 +75,13 @@ class LesionSize(MaskMeasurement):
     column: str = parameter("lesion_ml", str, doc="Name of the column to add, in millilitres.")
 
     def _prepare(self):
-        self.segmenter_ = _fitted_segmenter(self.segmenter)
+        self.segmenter_ = self.segmenter and opened_network(
+            self.segmenter,
+            _load_segmenter,
+            role="segmenter",
+            owner="LesionSize",
+            instead="the name of a pretrained one",
+        )
         return [self.column]
 
     def _keys(self):
@@ -99,21 +102,7 @@ def _segmented_size(source, segmenter):
     return {"ml": mask_volume_ml(mask)}
 
 
-def _fitted_segmenter(segmenter):
-    """What was given as a segmenter, loaded and unwrapped."""
-    if segmenter is None:
-        return None
-    if isinstance(segmenter, (str, os.PathLike)):
-        from imaging.segmentation import LesionSegmenter
-        from imaging.storage.models import model_path
+def _load_segmenter(path):
+    from imaging.segmentation import LesionSegmenter
 
-        return LesionSegmenter.load(model_path(segmenter))
-    segmenter = getattr(segmenter, "estimator", segmenter)  # of a FrozenEstimator
-    try:
-        check_is_fitted(segmenter, "network_")
-    except NotFittedError as error:
-        raise CohortError(
-            "the segmenter of LesionSize is not fitted, or was cloned; give the name of a "
-            "pretrained one, or sklearn.frozen.FrozenEstimator(segmenter)"
-        ) from error
-    return segmenter
+    return LesionSegmenter.load(path)

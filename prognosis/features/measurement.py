@@ -10,10 +10,13 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from imaging.parameters import Each, parameter, parameters
+from imaging.spaces.checking import read_placed_mask
+from imaging.spaces.verdicts import WRONG
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
 
@@ -21,7 +24,13 @@ from ..columns import TakesTables, check_cohort, map_images
 from ..errors import CohortError
 from ..spaces import ReadsTemplate, judge_spaces
 
-__all__ = ["ImageMeasurement", "MaskMeasurement", "PlacedMeasurement"]
+__all__ = [
+    "ImageMeasurement",
+    "MaskMeasurement",
+    "PlacedMeasurement",
+    "of_placed_mask",
+    "opened_network",
+]
 
 
 @parameters
@@ -189,3 +198,62 @@ class PlacedMeasurement(ReadsTemplate, MaskMeasurement):
         found = super()._measured(X)
         judge_spaces(X, self.image, [verdict for _, verdict in found], stacklevel=4)
         return [measured for measured, _ in found]
+
+
+def of_placed_mask(measure, source, labels, checked):
+    """What is measured of a lesion mask in template space, and the verdict of the space check.
+
+    Parameters
+    ----------
+    measure : callable
+        Takes the mask. It is not asked of a mask that will be refused, which perhaps has nothing in
+        view: the refusal says more.
+    source : str, os.PathLike or nibabel spatial image
+    labels : tuple of int or None
+    checked : bool
+        Whether the space is looked at.
+
+    Returns
+    -------
+    measured : object
+        None of a mask that is wrong.
+    verdict : SpaceVerdict or None
+    """
+    mask, verdict = read_placed_mask(source, labels=labels, checked=checked)
+    wrong = verdict is not None and verdict.verdict == WRONG
+    return None if wrong else measure(mask), verdict
+
+
+def opened_network(given, load, *, role, owner, instead):
+    """What was given as a trained network of `imaging`, loaded or unwrapped.
+
+    Parameters
+    ----------
+    given : str, os.PathLike, fitted estimator, or a FrozenEstimator of one
+    load : callable
+        Takes the path of a model file.
+    role, owner : str
+        What the network is to whom, for the error.
+    instead : str
+        What to give instead, for the error.
+
+    Raises
+    ------
+    CohortError
+        If it is not fitted.
+    ModelFileError
+        If it names no model.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        from imaging.storage.models import model_path
+
+        return load(model_path(given))
+    given = getattr(given, "estimator", given)  # of a FrozenEstimator
+    try:
+        check_is_fitted(given, "network_")
+    except NotFittedError as error:
+        raise CohortError(
+            f"the {role} of {owner} is not fitted, or was cloned; give {instead}, or "
+            f"sklearn.frozen.FrozenEstimator({role})"
+        ) from error
+    return given

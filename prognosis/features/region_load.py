@@ -7,14 +7,10 @@ import numpy as np
 
 from imaging.atlases import load_atlas
 from imaging.atlases.loads import loads_of
-from imaging.grids import open_image
 from imaging.parameters import FROM_ZERO, Each, parameter, parameters
-from imaging.spaces.checking import check_space
-from imaging.spaces.verdicts import WRONG
 from imaging.storage.caching import Identified
-from imaging.volumes import read_mask
 
-from .measurement import PlacedMeasurement
+from .measurement import PlacedMeasurement, of_placed_mask
 
 __all__ = ["RegionLoad"]
 
@@ -120,9 +116,4 @@ class RegionLoad(PlacedMeasurement):
 
 
 def _region_load(source, identified, labels, checked):
-    source = open_image(source)  # once, for all that follows
-    mask = read_mask(source, labels=labels)
-    verdict = check_space(source, volume=mask, kind="mask") if checked else None
-    # A mask that is refused has perhaps no region in view: the refusal says more.
-    wrong = verdict is not None and verdict.verdict == WRONG
-    return None if wrong else loads_of(mask, identified.value), verdict
+    return of_placed_mask(lambda mask: loads_of(mask, identified.value), source, labels, checked)

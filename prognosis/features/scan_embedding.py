@@ -5,15 +5,13 @@ from dataclasses import MISSING
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted
 
 from imaging.parameters import COUNT, parameter, parameters
 from imaging.storage.caching import Identified
 
 from ..errors import CohortError
-from .measurement import ImageMeasurement
+from .measurement import ImageMeasurement, opened_network
 
 __all__ = ["ScanEmbedding"]
 
@@ -151,7 +149,9 @@ class ScanEmbedding(ImageMeasurement):
         return self._beside(X, vectors if self.pca_ is None else self.pca_.transform(vectors))
 
     def _prepare(self):
-        self.encoder_ = _fitted_encoder(self.encoder)
+        self.encoder_ = opened_network(
+            self.encoder, _load_encoder, role="encoder", owner="ScanEmbedding", instead="a file"
+        )
         count = self.n_components or self.encoder_.network_.encoder.n_features
         return [f"{self.prefix}{number}" for number in range(count)]
 
@@ -169,19 +169,7 @@ def _vector(source, encoder):
     return {"vector": summary(encoder.value, source)}
 
 
-def _fitted_encoder(encoder):
-    """What was given as an encoder, loaded and unwrapped."""
-    if isinstance(encoder, (str, os.PathLike)):
-        from imaging.pretraining import SequenceInvariantEncoder
-        from imaging.storage.models import model_path
+def _load_encoder(path):
+    from imaging.pretraining import SequenceInvariantEncoder
 
-        return SequenceInvariantEncoder.load(model_path(encoder))
-    encoder = getattr(encoder, "estimator", encoder)  # of a FrozenEstimator
-    try:
-        check_is_fitted(encoder, "network_")
-    except NotFittedError as error:
-        raise CohortError(
-            "the encoder of ScanEmbedding is not fitted, or was cloned; give a file, or "
-            "sklearn.frozen.FrozenEstimator(encoder)"
-        ) from error
-    return encoder
+    return SequenceInvariantEncoder.load(path)

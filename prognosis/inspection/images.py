@@ -17,7 +17,7 @@ from imaging.spaces.verdicts import WRONG, SpaceVerdict
 from imaging.storage.files import replacing
 from imaging.volumes import is_picture, read_mask, read_stored
 
-from ..cells import listing
+from ..cells import is_missing, listing
 from ..columns import check_cohort
 from ..errors import CohortError
 from .pairs import affine_reason, lesion_contrast, swapped_rows
@@ -178,7 +178,7 @@ def _patient(cells, masks, labels, draw):
 
 def _looked_at(cell, kind, labels):
     """What is seen of one image, and the image, None where it has no place."""
-    if cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell)):
+    if is_missing(cell):
         return _Seen(WRONG, ("there is no image",)), None
     try:
         if is_picture(cell):

@@ -6,6 +6,8 @@ import numpy as np
 from imaging.grids import same_grid, true_voxels
 from imaging.spaces.template import template
 
+from .sampling import nearest_values
+
 __all__ = ["affine_reason", "lesion_contrast", "swapped_rows"]
 
 _LOOKED_AT = 4000  # voxels of a lesion
@@ -50,8 +52,8 @@ def lesion_contrast(scan, mask):
     points = nib.affines.apply_affine(mask.affine, voxels[:: -(-len(voxels) // _LOOKED_AT)])
     across = points * [-1, 1, 1]
     brain = (template().distance_at(points) == 0) & (template().distance_at(across) == 0)
-    here, there = (_nearest(scan, places) for places in (points, across))
-    alone = np.nan_to_num(_nearest(mask, across)) == 0
+    here, there = (nearest_values(scan, places) for places in (points, across))
+    alone = np.nan_to_num(nearest_values(mask, across)) == 0
     kept = brain & alone & np.isfinite(here) & np.isfinite(there)
     if kept.sum() < _LEAST_VOXELS:
         return np.nan
@@ -96,12 +98,3 @@ def swapped_rows(contrasts, column):
         f"patients' lesions are {others}: left and right may be swapped"
     )
     return dict.fromkeys(odd.tolist(), reason)
-
-
-def _nearest(image, points):
-    """Values of the nearest voxels; NaN outside."""
-    places = np.rint(nib.affines.apply_affine(np.linalg.inv(image.affine), points)).astype(np.intp)
-    inside = ((places >= 0) & (places < image.shape[:3])).all(axis=1)
-    found = np.full(len(points), np.nan)
-    found[inside] = np.asanyarray(image.dataobj)[tuple(places[inside].T)]
-    return found

@@ -8,6 +8,8 @@ import numpy as np
 from imaging.grids import true_voxels
 from imaging.spaces.template import template
 
+from .sampling import nearest_values
+
 __all__ = ["draw_panes"]
 
 PIXEL_MM = 1.5
@@ -80,13 +82,7 @@ def _places(plane, centre):
 
 def _section(image, plane, centre):
     """Nearest voxels of an image in a section; NaN outside of its field of view."""
-    inverse = np.linalg.inv(image.affine)
-    points = _places(plane, centre) @ inverse[:3, :3].T + inverse[:3, 3]
-    voxels = np.rint(points).astype(np.intp)
-    inside = ((voxels >= 0) & (voxels < image.shape[:3])).all(axis=-1)
-    found = np.full(inside.shape, np.nan)
-    found[inside] = np.asanyarray(image.dataobj)[tuple(voxels[inside].T)]
-    return found
+    return nearest_values(image, _places(plane, centre))
 
 
 def _grey(scan, plane, centre):

@@ -1,9 +1,8 @@
 """The sheet of `check_images`: everybody's picture on one self-contained page, worst first."""
 
 import base64
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from ..pages import render_page
 
 __all__ = ["render_sheet"]
 
@@ -37,13 +36,6 @@ def render_sheet(table, pictures, cohort):
     -------
     str
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     groups = []
     for verdict, title in _TITLES.items():
         part = table[table["verdict"] == verdict]
@@ -52,7 +44,9 @@ def render_sheet(table, pictures, cohort):
             groups.append(
                 {"verdict": verdict, "title": title, "about": _MEANING[verdict], "cards": cards}
             )
-    return environment.get_template("sheet.html").render(
+    return render_page(
+        __file__,
+        "sheet.html",
         groups=groups,
         n_images=len(table),
         n_patients=table.index.get_level_values(0).nunique(),

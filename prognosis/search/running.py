@@ -51,9 +51,7 @@ class Budget:
         """Whether one more trial, and the last fit, can be expected to end in time."""
         if self.timeout is None:
             return True
-        complete = [
-            trial for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        ]
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             return True
         durations = [trial.duration.total_seconds() for trial in complete]

@@ -8,7 +8,6 @@ import os
 import pickle
 import sys
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from sklearn.utils import check_random_state
 
 from imaging.storage.code_identity import code_version
 from imaging.storage.identity import identity
+
+from ..provenance import installed_versions
 
 __all__ = ["copied", "find_seed", "fingerprints", "open_storage", "open_study", "quiet"]
 
@@ -71,8 +72,8 @@ def fingerprints(parts):
     ValueError
         If something has no name to find it by, as a lambda has none.
     """
-    versions = [_version(name) for name in PACKAGES]
-    found = {"code": identity((code_version("imaging", "prognosis"), versions))[:SHORT]}
+    code = (code_version("imaging", "prognosis"), installed_versions(PACKAGES))
+    found = {"code": identity(code)[:SHORT]}
     for name, part in parts.items():
         try:
             found[name] = identity(part)[:SHORT]
@@ -189,10 +190,3 @@ def _mend(backend, path):
 
 def _differing(other, parts):
     return ", ".join(name for name, value in parts.items() if other.get(name) != value)
-
-
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

@@ -329,10 +329,10 @@ def _choosing_folds(outcome, patient, random_state):
 def _scoring(outcome, cut):
     if outcome == "continuous":
         return "neg_mean_squared_error"
-    return "neg_log_loss" if outcome == "binary" else _OrdinalLogScore(cut)
+    return "neg_log_loss" if outcome == "binary" else OrdinalLogScore(cut)
 
 
-class _OrdinalLogScore:
+class OrdinalLogScore:
     """Scorer: mean log probability of what happened, above a cut or not, or of the very class.
 
     A class that the training part of a fold lacks gets the least probability, and no error: rare

@@ -3,13 +3,11 @@
 import datetime
 import platform
 import re
-from importlib import metadata
 
-from sklearn.base import clone
-
+from ...provenance import installed_versions, without_caches
 from .outcomes import model_kinds
 
-__all__ = ["PACKAGES", "describe_run", "installed_versions", "without_caches"]
+__all__ = ["PACKAGES", "describe_run"]
 
 PACKAGES = (
     "prognosis-mri",
@@ -72,26 +70,3 @@ def _describe_model(model):
     """A model's parameters, without what changes no result: caches, and addresses of functions."""
     text = repr(without_caches(model))
     return re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split()))
-
-
-def without_caches(model):
-    """A clone that names no cache folder and no storage of trials: these change no result."""
-    held = {"": model} | model.get_params(deep=True)
-    caches = []
-    for name in model.get_params(deep=True):
-        owner, _, own = name.rpartition("__")
-        kept_elsewhere = getattr(type(held.get(owner)), "_kept_elsewhere", ())
-        if own == "memory" or own in kept_elsewhere:
-            caches.append(name)
-    return clone(model).set_params(**dict.fromkeys(caches))
-
-
-def installed_versions(packages):
-    """Versions of those distributions that are installed."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -12,7 +12,8 @@ from imaging.storage.caching import as_memory
 from imaging.storage.code_identity import code_version
 from imaging.storage.identity import identity
 
-from .metadata import PACKAGES, installed_versions
+from ...provenance import installed_versions
+from .metadata import PACKAGES
 
 __all__ = ["keep_finished"]
 

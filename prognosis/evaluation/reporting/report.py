@@ -4,11 +4,9 @@ It needs no network, no script and no font of its own; a clinician should be abl
 the top and stop after any section.
 """
 
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ...pages import render_page
 from ..statistics.scores import LOWER_IS_BETTER
 from . import figures
 from .summary import (
@@ -45,16 +43,11 @@ def render_report(comparison):
     -------
     str
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     about = comparison.metadata
     cohort = about["cohort"]
-    return environment.get_template("report.html").render(
+    return render_page(
+        __file__,
+        "report.html",
         about=about,
         cohort_name=cohort.get("name"),
         simulated=bool(cohort.get("simulated")),

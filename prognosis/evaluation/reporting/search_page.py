@@ -3,18 +3,17 @@
 import datetime
 import platform
 import warnings
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from imaging.storage.files import replacing
 
+from ...pages import render_page
+from ...provenance import installed_versions, without_caches
 from ...search.results import in_words
 from .search_figures import MOST_PANELS, history_figure, importance_figure, slice_figure
 from .summary import format_number
@@ -136,13 +135,6 @@ def importances(search):
 
 
 def _rendered(search):
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
     about, table, weights = search.search_summary(), trial_table(search), importances(search)
     scoring = about["scoring"]
     distributions = {}
@@ -157,7 +149,9 @@ def _rendered(search):
     }
     cohort = search.cohort_
     own = search.estimator.get_params()
-    return environment.get_template("search.html").render(
+    return render_page(
+        __file__,
+        "search.html",
         cohort_name=cohort.get("name"),
         simulated=bool(cohort.get("simulated")),
         name=type(search.estimator).__name__,
@@ -174,7 +168,7 @@ def _rendered(search):
         rows=_rows(search, table) if len(table) <= MOST_TRIALS else [],
         networks=bool(about["epochs_run"]),
         facts=_facts(search),
-        version=_version("prognosis-mri"),
+        version=installed_versions(PACKAGES).get("prognosis-mri", ""),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -226,21 +220,10 @@ def _rows(search, table):
 
 
 def _facts(search):
-    versions = {"python": platform.python_version()}
-    versions |= {name: found for name in PACKAGES if (found := _version(name))}
-    # Where trials and images are kept changes no result.
-    caches = [name for name in search.get_params() if name.split("__")[-1] == "memory"]
-    plain = clone(search).set_params(**dict.fromkeys(["storage", *caches]))
+    versions = {"python": platform.python_version(), **installed_versions(PACKAGES)}
     return [
-        ("Search", " ".join(repr(plain).split())),
+        ("Search", " ".join(repr(without_caches(search)).split())),
         ("Study", search.study_.study_name),
         ("Choice", search.choose),
         ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),
     ]
-
-
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
