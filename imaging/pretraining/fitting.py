@@ -30,7 +30,14 @@ from .objectives import OBJECTIVES, ContrastLoss, DenseLoss, MaskedLoss
 from .people import LabelledPeople, MappedPeople, ScannedPeople, prepared_maps
 from .views import Views, ViewStream
 
-__all__ = ["build_network", "fit_encoder", "network_of_checkpoint", "patch_lengths"]
+__all__ = [
+    "build_network",
+    "fit_encoder",
+    "network_of_checkpoint",
+    "patch_lengths",
+    "people_of",
+    "view_stream",
+]
 
 _HEAD_MM = {3: (192, 256, 192), 2: (256, 256)}  # that hold most heads
 _MULTIPLE = 16
@@ -99,24 +106,9 @@ def fit_encoder(model, X, seed):
         from .files import initial_encoder
 
         initial, seen = initial_encoder(model)
-    people, prints = _people(model, X)
+    people, prints = people_of(model, X)
     seen = seen.and_also(prints)
-    objective = OBJECTIVES[model.objective]
-    target = objective.target
-    if target == "clean" and not model.reconstruction_weight:
-        target = "none"
-    views = Views(
-        people,
-        contrasts=objective.contrasts,
-        poses=objective.poses,
-        count=objective.count,
-        contrast="physics" if model.objective == "base" else model.contrast,
-        rotation_deg=model.rotation_deg,
-        shift_mm=model.shift_mm,
-        clean=target in ("clean", "masked"),
-    )
-    length = model.steps_per_epoch * model.batch_size
-    stream = ViewStream(views, length=length, target=target, seed=seed)
+    stream = view_stream(model, people, seed)
 
     def new():
         network = build_network(model)
@@ -142,6 +134,26 @@ def fit_encoder(model, X, seed):
         **marked(model, "training"),
     )
     return network, history, seen
+
+
+def view_stream(model, people, seed):
+    """The views that the objective of a model wants of people, for the training engine."""
+    objective = OBJECTIVES[model.objective]
+    target = objective.target
+    if target == "clean" and not model.reconstruction_weight:
+        target = "none"
+    views = Views(
+        people,
+        contrasts=objective.contrasts,
+        poses=objective.poses,
+        count=objective.count,
+        contrast="physics" if model.objective == "base" else model.contrast,
+        rotation_deg=model.rotation_deg,
+        shift_mm=model.shift_mm,
+        clean=target in ("clean", "masked"),
+    )
+    length = model.steps_per_epoch * model.batch_size
+    return ViewStream(views, length=length, target=target, seed=seed)
 
 
 _OF_TRAINING = (
@@ -184,7 +196,7 @@ def _loss(model):
     return ContrastLoss(model.loss, model.temperature, model.reconstruction_weight)
 
 
-def _people(model, X):
+def people_of(model, X=None):
     """Whom views are made of, and fingerprints of their real scans."""
     grid = {"shape": model.patch_size_, "spacing_mm": model.spacing_mm, "mirror": model.mirror}
     physics = {"ranges": model.ranges, "sequences": OBJECTIVES[model.objective].sequences}
