@@ -163,7 +163,16 @@ def variance_shares(values):
     whole = np.maximum(sum(parts.values()), 1e-12)
     varies = values.reshape(-1, values.shape[-1]).std(0) > 1e-6
     shares = {name: float((part / whole)[varies].mean()) for name, part in parts.items()}
-    return {**shares, "ICC": _icc(values[:, :, 0])[varies].mean()}
+    icc = _icc(values[:, :, 0])[varies].mean()
+    return {**shares, "ICC": icc, "dimensions": effective_dimensions(values)}
+
+
+def effective_dimensions(values):
+    """Of how many features equally strong ones would vary as much: few where they say one thing."""
+    flat = values.reshape(-1, values.shape[-1])
+    flat = (flat - flat.mean(0)) / np.maximum(flat.std(0), 1e-9)
+    strengths = np.linalg.svd(flat, compute_uv=False) ** 2
+    return float(strengths.sum() ** 2 / (strengths**2).sum())
 
 
 def _icc(values):

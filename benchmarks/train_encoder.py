@@ -17,8 +17,8 @@ import torch
 from train_segmenter import data_folder
 
 from imaging import SequenceInvariantEncoder
+from imaging.learning.checkpoints import read_checkpoint
 from imaging.pretraining.fitting import build_network, people_of, view_stream
-from imaging.storage.files import replacing
 from imaging.synthesis import LabelMapSource
 
 HELD_OUT = 4  # label maps that no encoder is trained on
@@ -74,13 +74,10 @@ def speed(model, heads=32):
     print(f"threads {learning / max(making, learning):.0%}")
 
 
-def spent(folder, seconds=0.0):
-    """Seconds that all runs of a training took, those of this one added."""
-    path = Path(folder) / "spent.json"
-    before = json.loads(path.read_text())["seconds"] if path.is_file() else 0.0
-    with replacing(path) as temporary:
-        Path(temporary).write_text(json.dumps({"seconds": before + seconds}))
-    return before + seconds
+def minutes_spent(folder):
+    """Minutes that all whole epochs of a training took, in whatever runs."""
+    rows = json.loads(read_checkpoint(folder / "training.pt")["history"])
+    return sum(row["dur"] for row in rows) / 60
 
 
 def main():
@@ -122,25 +119,23 @@ def main():
     clock = threading.Timer(60 * options.minutes, interrupt_main)
     clock.daemon = True
     clock.start()
-    begin, cpu = time.time(), time.process_time()
     try:
         model.fit()
     except KeyboardInterrupt:
         print("stopped; what was learnt since the last whole epoch is learnt again", flush=True)
         model.take_checkpoint()
     clock.cancel()
-    seconds = spent(folder, time.process_time() - cpu)
+    minutes = minutes_spent(folder)
     for number, row in enumerate(model.history_, start=1):
         print(number, {name: round(float(value), 4) for name, value in row.items()})
     steps = len(model.history_) * options.steps
-    print(f"{(time.time() - begin) / 60:.0f} min; {seconds / 60:.0f} min of processor in all")
+    print(f"{minutes:.0f} minutes in all")
     model.save(
         folder / "encoder.safetensors",
         training_data=(
             f"synthetic scans only: {steps} steps of {options.batch} heads, {options.objective}, "
             f"{options.loss}, from {len(label_maps()[0])} SynthSeg label maps with made-up lesions "
-            f"and deformations, {HELD_OUT} label maps held out; {seconds / 60:.0f} minutes of "
-            "processor time"
+            f"and deformations, {HELD_OUT} label maps held out; {minutes:.0f} minutes"
         ),
         half=True,
     )
