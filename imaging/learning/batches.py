@@ -59,15 +59,28 @@ class Batches:
     augment : callable, default=None
         Takes (image batch, generator) and returns the augmented image batch.
     device : torch.device, default=None
+    share : Share, default=None
+        The rows of every batch that are this process's; None takes all.
     """
 
-    def __init__(self, samples, batch_size, *, order=None, draws=None, augment=None, device=None):
+    def __init__(
+        self,
+        samples,
+        batch_size,
+        *,
+        order=None,
+        draws=None,
+        augment=None,
+        device=None,
+        share=None,
+    ):
         self.samples = samples
         self.batch_size = batch_size
         self.order = order
         self.draws = draws
         self.augment = augment
         self.device = device
+        self.share = share
 
     def __iter__(self):
         count = len(self.samples)
@@ -76,12 +89,27 @@ class Batches:
             rows = torch.randperm(count, generator=self.order)
         splits = _even_split(rows, self.batch_size)
         on_demand = hasattr(self.samples, "at_batch")
-        for batch in self._made_ahead(splits) if on_demand else map(self.samples.take, splits):
+        shares = self._shares(splits)
+        if on_demand and self.share is not None:  # a sample does not hang on those beside it
+            splits = [rows[own] for rows, (own, _) in zip(splits, shares, strict=True)]
+        made = self._made_ahead(splits) if on_demand else map(self.samples.take, splits)
+        for batch, (own, factor) in zip(made, shares, strict=True):
             inputs = {name: values.to(self.device) for name, values in batch.inputs.items()}
+            targets = batch.targets.to(self.device)
             if self.augment is not None and "image" in inputs:
                 inputs["image"] = self.augment(inputs["image"], self.draws)
             inputs["weight"] = batch.weights.to(self.device)
-            yield inputs, batch.targets.to(self.device)
+            if self.share is not None:
+                if not on_demand:
+                    inputs = {name: values[own] for name, values in inputs.items()}
+                    targets = targets[own]
+                inputs["weight"] = inputs["weight"] * factor
+            yield inputs, targets
+
+    def _shares(self, splits):
+        if self.share is None:
+            return [(None, 1.0)] * len(splits)
+        return [self.share.rows(len(rows)) for rows in splits]
 
     def _made_ahead(self, splits):
         maker = ThreadPoolExecutor(1)

@@ -72,13 +72,16 @@ class Checkpoint(Callback):
         Plain values that the training depends on. A file made with others is refused.
     order, draws : torch.Generator
         Of the order of samples and of the augmentation, see `generators`.
+    writes : bool, default=True
+        Whether this process writes it; of those that train one network, one does.
     """
 
-    def __init__(self, path, settings, order, draws):
+    def __init__(self, path, settings, order, draws, writes=True):
         self.path = Path(path)
         self.settings = settings
         self.order = order
         self.draws = draws
+        self.writes = writes
 
     def on_train_begin(self, net, **kwargs):
         if not self.path.is_file():
@@ -100,6 +103,8 @@ class Checkpoint(Callback):
             torch.cuda.set_rng_state(state["random_cuda"])
 
     def on_epoch_end(self, net, **kwargs):
+        if not self.writes:
+            return
         parts = dict(net.callbacks_)
         rows = [
             {key: value for key, value in row.items() if key != "batches"}

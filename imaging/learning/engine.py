@@ -25,6 +25,7 @@ from .device import (
     resolve_device,
     resolve_precision,
 )
+from .processes import Averaged, find_share, process_device
 
 __all__ = ["TrainingError", "apply_network", "train_network"]
 
@@ -61,7 +62,8 @@ def train_network(
     """Train a network and return it on the CPU, ready to be pickled.
 
     The optimiser is AdamW, with a cosine schedule over all epochs after one epoch of linear
-    warm-up, and gradients clipped at norm 5.
+    warm-up, and gradients clipped at norm 5. Processes that were started together (``torchrun``,
+    ``accelerate launch``) train one network, see `imaging.learning.processes`.
 
     Parameters
     ----------
@@ -128,11 +130,16 @@ def train_network(
         When the user interrupts: a training that was cut short returns nothing. A checkpoint
         keeps the epochs that were whole.
     """
+    share = find_share()
     device = resolve_device(device)
+    if share is not None:
+        share.check_alike(seed, len(samples))
+        device = process_device() if device.type == "cuda" else device
     _load_optimisers()
     with private_torch_state(seed, n_threads):
         order, draws = generators(device, seed)
-        callbacks = [("clip", GradientNormClipping(5.0)), ("finite", _StopAtNonsense())]
+        callbacks = [] if share is None else [("together", Averaged(share, seed))]
+        callbacks += [("clip", GradientNormClipping(5.0)), ("finite", _StopAtNonsense())]
         n_batches = max(1, -(-len(samples) // batch_size))
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
         if hasattr(samples, "at_epoch"):
@@ -141,7 +148,7 @@ def train_network(
         if parts:
             callbacks.append(("parts", _Parts(loss)))
         if score is not None:
-            callbacks.append(("score", _Score(score)))
+            callbacks.append(("score", _Score(score, share)))
         if on_epoch is not None:
             callbacks.append(("report", _Report(on_epoch, parts)))
         if score is not None or validation is not None:
@@ -157,9 +164,10 @@ def train_network(
         if checkpoint is not None:
             known = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
             known |= {"weight_decay": weight_decay, "seed": seed, **(settings or {})}
-            callbacks.append(("checkpoint", Checkpoint(checkpoint, known, order, draws)))
+            writes = share is None or share.is_first
+            callbacks.append(("checkpoint", Checkpoint(checkpoint, known, order, draws, writes)))
         bar = _EpochBar(label, score_name, parts)
-        if verbose:
+        if verbose and (share is None or share.is_first):
             callbacks.append(("progress", bar))
         network = make_network()
         engine = _Engine(
@@ -178,6 +186,7 @@ def train_network(
             augment=augment,
             order=order,
             draws=draws,
+            share=share,
             bf16=resolve_precision(precision, device, network),
         )
         try:
@@ -235,12 +244,13 @@ class _Criterion(torch.nn.Module):
 class _Engine(NeuralNet):
     """skorch's loop over `Samples`, with weights, augmentation and mixed precision."""
 
-    def __init__(self, *args, validation, augment, order, draws, bf16, **kwargs):
+    def __init__(self, *args, validation, augment, order, draws, share, bf16, **kwargs):
         super().__init__(*args, **kwargs)
         self.validation = validation
         self.augment = augment
         self.order = order
         self.draws = draws
+        self.share = share
         self.bf16 = bf16
 
     def initialize_module(self):
@@ -276,6 +286,7 @@ class _Engine(NeuralNet):
             draws=self.draws,
             augment=self.augment,
             device=self.device,
+            share=self.share,
         )
 
     def infer(self, x, **fit_params):
@@ -329,13 +340,15 @@ class _TellEpoch(Callback):
 
 
 class _Score(Callback):
-    def __init__(self, score):
-        self.score = score
+    def __init__(self, score, share=None):
+        self.score, self.share = score, share
 
     def on_epoch_end(self, net, **kwargs):
         net.module_.eval()
         with torch.inference_mode(), autocast(torch.device(net.device), net.bf16):
             value = float(self.score(net.module_))
+        if self.share is not None:  # all are to stop together
+            value = float(self.share.mean(torch.tensor([value], device=net.device)))
         if not np.isfinite(value):
             raise TrainingError(
                 f"the validation score became {value} in epoch {len(net.history)}; "

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from ..learning.processes import gathered
+
 __all__ = ["OBJECTIVES", "ContrastLoss", "DenseLoss", "MaskedLoss", "Objective"]
 
 _SAMPLED = 512  # voxels of each level and batch that the dense contrast compares
@@ -112,7 +114,7 @@ class ContrastLoss(_Parts):
         self.parts = ("contrast", "matched", *(["reconstruction"] if reconstruction else []))
 
     def __call__(self, outputs, target):
-        one, other = outputs[0].unbind(1)
+        one, other = gathered(outputs[0]).unbind(1)
         contrast = self.between(one, other)
         kept = {"contrast": contrast.detach(), "matched": matched(one.detach(), other.detach())}
         if not self.reconstruction:
