@@ -1,7 +1,7 @@
 """When a trial stops before all of its folds are run: only where it is clearly behind.
 
 Early-stopped cross-validation (Bergman, Purucker and Hutter 2024, AutoML-Conf; arXiv 2405.03389)
-in its forgiving form, and a paired test on the folds that two trials share.
+in its forgiving form, and the chance, from the folds that two trials share, to end ahead.
 """
 
 import numpy as np
@@ -19,14 +19,15 @@ class ForgivingPruner(BasePruner):
     So says the published rule, in its forgiving form. But where the first fold happens to be the
     hardest, everything that is a trace worse would be stopped by it; so a trial must be that much
     worse when it is measured fold by fold, too: by what it loses on the folds that both have run,
-    the best trial's mean falls below its worst fold. Also stopped is what a paired t-test on these
-    folds, two or more, finds worse. (A signed-rank test as of `optuna.pruners.WilcoxonPruner` finds
-    nothing in less than four.) A trial that is ahead on them never is.
+    the best trial's mean falls below its worst fold. Also stopped is what will hardly end ahead:
+    what two folds or more say of the differences to the best trial, as a t-test does, leaves a
+    chance below `p_threshold` that the mean over all folds, those still to come among them, is the
+    better one. Few are to come at the end, so that trials that are nearly the same do not run them.
+    A trial that is ahead on the folds that both have run is never stopped.
 
     Parameters
     ----------
     p_threshold : float, default=0.1
-        Of the one-sided test.
 
     References
     ----------
@@ -69,7 +70,8 @@ class ForgivingPruner(BasePruner):
             return True
         if len(scores) < 2:
             return False
-        spread = np.std(scores - shared, ddof=1) / np.sqrt(len(scores))
+        to_come = 1 - len(scores) / len(best)
+        spread = np.std(scores - shared, ddof=1) * np.sqrt(to_come / len(scores))
         if spread == 0:
             return True
         return bool(student_t.cdf(-lost / spread, len(scores) - 1) < self.p_threshold)
