@@ -26,6 +26,7 @@ from .evaluation.reporting.search_page import search_report
 from .studies.ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .studies.place import coef_image, coef_table, place_model
+from .studies.regions import region_model
 from .splits import PatientFolds
 from .search.optuna_search import OptunaSearch
 from .search.ready import search_space

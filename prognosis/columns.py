@@ -26,6 +26,7 @@ from .cells import (
     warn_of_unseen,
 )
 from .errors import CohortError
+from .scaling import RareSafeScaler
 
 __all__ = [
     "TabularEncoder",
@@ -192,8 +193,9 @@ def tabular_encoder(X, columns):
     """Make the unfitted transformer that turns tabular columns into numbers.
 
     Numeric and boolean columns: missing values become the median, with an indicator column where
-    values were missing during fit, then zero mean and unit variance. Every other column: missing is
-    a category of its own, then one-hot. A category that was not seen during fit is encoded as all
+    values were missing during fit, then zero mean and unit variance, but for columns that are
+    mostly one value, see `prognosis.scaling.RareSafeScaler`. Every other column: missing is a
+    category of its own, then one-hot. A category that was not seen during fit is encoded as all
     zeros, with a warning. What a column holds counts, not how pandas stores it: objects, nullable
     and Arrow types are numbers where all values are numbers or truth values, and a categorical
     column holds text, whose category 1 is "1".
@@ -225,7 +227,7 @@ def tabular_encoder(X, columns):
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import OneHotEncoder
 
     columns = list(columns)
     check_cohort(X, columns)
@@ -235,7 +237,7 @@ def tabular_encoder(X, columns):
         as_numbers(X[name])  # refuses infinite values before anything is fitted
     scale = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        StandardScaler(),
+        RareSafeScaler(),
     )
     encode = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True),
@@ -298,7 +300,10 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     """Select tabular columns and turn them into numbers: impute, encode, scale.
 
     `tabular_encoder` as a transformer that looks at the types of the columns when it is fitted, so
-    that it can stand in a Pipeline and be learnt inside every fold.
+    that it can stand in a Pipeline and be learnt inside every fold. Columns of numbers get mean 0
+    and variance 1, but for those that are mostly one value: region loads and other shares, most of
+    them 0, are only centred, and what hardly anybody has is not blown up, see
+    `prognosis.scaling.RareSafeScaler`.
 
     Parameters
     ----------
