@@ -10,6 +10,7 @@ from .features.region_load import RegionLoad
 from .features.scan_embedding import ScanEmbedding
 from .inspection.images import check_images
 from .columns import TabularEncoder, tabular_encoder
+from .oddities import numeric_column
 from .errors import CohortError, DownloadError, ModelError, PrognosisError
 from .estimators.fusion import FusionClassifier, FusionRegressor
 from .estimators.ordinal.classifier import OrdinalClassifier

@@ -5,6 +5,7 @@ what they mean is decided here, once for every transformer and splitter.
 """
 
 import datetime
+import math
 import warnings
 from decimal import Decimal
 from fractions import Fraction
@@ -22,7 +23,9 @@ __all__ = [
     "TEXT",
     "as_numbers",
     "as_text",
+    "cell_text",
     "column_kind",
+    "days_of",
     "is_missing",
     "listing",
     "refuse_new_numbers",
@@ -45,7 +48,7 @@ def is_missing(cell):
     >>> is_missing(None), is_missing(float("nan")), is_missing("scan.nii.gz")
     (True, True, False)
     """
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell))
+    return cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
 
 
 def column_kind(column):
@@ -157,6 +160,17 @@ def cell_text(cell):
     if _is_number(cell) and np.isfinite(float(cell)) and float(cell).is_integer():
         return str(int(cell))
     return str(float(cell)) if isinstance(cell, (Decimal, Fraction)) else str(cell)
+
+
+def days_of(name):
+    """The line of pandas that makes days of dates.
+
+    Examples
+    --------
+    >>> print(days_of("on"))
+    X['on'] = (pd.to_datetime(X['on']) - pd.Timestamp("2000-01-01")) / pd.Timedelta(days=1)
+    """
+    return f"X[{name!r}] = {_DAYS.format(values=f'(pd.to_datetime(X[{name!r}])', zone='')}"
 
 
 def refuse_new_numbers(column, text, known):

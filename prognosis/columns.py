@@ -26,6 +26,7 @@ from .cells import (
     warn_of_unseen,
 )
 from .errors import CohortError
+from .oddities import refuse_oddities, warn_of_oddities
 from .scaling import RareSafeScaler
 
 __all__ = [
@@ -214,8 +215,15 @@ def tabular_encoder(X, columns):
     Raises
     ------
     CohortError
-        If a column is missing, holds images, arrays, dates or durations, or infinite values; when
-        it transforms, also if a column of numbers now holds text, or one of text numbers.
+        If a column is missing, holds images, arrays, dates or durations, or infinite values, holds
+        numbers but for a few texts ("89+"), or text that is different in every row, as identifiers
+        are; when it transforms, also if a column of numbers now holds text, or one of text numbers.
+
+    Warns
+    -----
+    UserWarning
+        If a value looks like a code for a missing one (-1, 999, "unk"), or values are larger than
+        the unit of the column allows.
 
     Examples
     --------
@@ -235,6 +243,9 @@ def tabular_encoder(X, columns):
     categorical = [name for name in columns if name not in numeric]
     for name in numeric:
         as_numbers(X[name])  # refuses infinite values before anything is fitted
+    for name in categorical:
+        refuse_oddities(X[name])
+    warn_of_oddities(X, columns, stacklevel=3)
     scale = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         RareSafeScaler(),

@@ -27,6 +27,7 @@ FLOORS = {
     "prognosis": [
         "errors pages provenance scaling",
         "cells",
+        "oddities",
         "columns",
         "spaces",
         "grouping splits",

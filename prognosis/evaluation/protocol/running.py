@@ -4,6 +4,7 @@ Nothing here knows what is compared: it turns (model, fold) pairs into out-of-fo
 errors that name both.
 """
 
+import contextlib
 import functools
 import sys
 import time
@@ -22,6 +23,7 @@ from ...estimators.base import ImageEstimator
 from ...estimators.ordinal.scale import above, is_ordinal
 from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
+from ...oddities import oddities_told, warn_of_oddities
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
 from .searches import describe_search, search_table
@@ -69,6 +71,9 @@ def cross_predict(
         If it is a model's input that cannot be used.
     """
     tasks = [(name, split) for split in splits for name in models]
+    for column in _columns_read(models, X):
+        with contextlib.suppress(CohortError):  # which the model that reads it will raise
+            warn_of_oddities(X, [column], stacklevel=3)
     with (
         ScratchFolder() as scratch,
         tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar,
@@ -100,6 +105,16 @@ def _has_networks(models):
     return any(isinstance(part, ImageEstimator) for part in parts)
 
 
+def _columns_read(models, X):
+    """Columns of the table that the models name: members of lists among their parameters."""
+    named = set()
+    for model in models.values():
+        for value in model.get_params(deep=True).values():
+            if isinstance(value, (list, tuple, np.ndarray, pd.Index)):
+                named.update(member for member in value if isinstance(member, str))
+    return [name for name in X.columns if name in named]
+
+
 class _Parallel(joblib.Parallel):
     """joblib's, with every finished task on a bar, whatever the backend."""
 
@@ -128,7 +143,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
             y = pd.Series(ordinal.exceeding(y), y.index, name=y.name)
     try:
         # A worker on another machine does not see the folder, and prepares for itself.
-        with sharing(bank if bank.folder.is_dir() else None):
+        with sharing(bank if bank.folder.is_dir() else None), oddities_told():
             start = time.perf_counter()
             train = split.train
             model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
