@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import StackingClassifier, StackingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -21,7 +22,11 @@ from prognosis import (
     LesionSize,
     RegionLoad,
     StitchedSliceClassifier,
+    StitchedSliceRegressor,
     TabularEncoder,
+    explain,
+    linear_ladder,
+    logistic_ladder,
 )
 
 AFFINE = np.diag([8.0, 8.0, 8.0, 1])
@@ -171,3 +176,44 @@ def test_weights_reach_the_networks_of_the_embedding(table):
     pipeline.fit(X, wrong, imageembedding__sample_weight=weights)
     with pytest.raises(ValueError, match="sample_weight"):
         embedding().fit(X, y, sample_weight=np.ones(3))
+
+
+# ------------------------------------------------------------------------------- stacks
+
+TINY = {"mosaic_size": 24, "epochs": 1, "allow_empty": True, "augment": False, "random_state": 0}
+SLICES = {"rows": 2, "columns": 2, **TINY}
+
+
+@pytest.fixture(scope="module")
+def stack(cohort):
+    X, y = cohort
+    outcome = (y > y.median()).map({True: "poor", False: "good"})
+    members = [
+        ("table", logistic_ladder([["age"]])["age"]),
+        ("cnn", StitchedSliceClassifier("lesion", **SLICES)),
+    ]
+    return StackingClassifier(members, cv=2).fit(X, outcome)
+
+
+def test_a_stack_is_explained_by_its_network(stack, cohort):
+    X, _ = cohort
+    found = explain(stack, X, target="poor")
+    assert found.metadata["member"] == "cnn"
+    assert "log odds of 'poor' as member 'cnn' of the ensemble says it" in repr(found)
+    alone = explain(stack.named_estimators_["cnn"], X, target=1)
+    np.testing.assert_array_equal(found.pictures, alone.pictures)
+    assert alone.metadata["member"] is None
+    assert stack.named_estimators_["cnn"].classes_.tolist() == [0, 1]  # as scikit-learn left it
+    with pytest.raises(ValueError, match="the classes are \\['good', 'poor'\\]"):
+        explain(stack, X, target="dead")
+
+
+def test_stacks_of_which_it_is_not_clear_what_is_explained(cohort):
+    X, y = cohort
+    member = StitchedSliceRegressor("lesion", **SLICES)
+    two = StackingRegressor([("a", member), ("b", clone(member))], cv=2).fit(X, y)
+    with pytest.raises(TypeError, match="StackingRegressor holds 'a', 'b' where one image est"):
+        explain(two, X)
+    none = StackingRegressor([("a", linear_ladder([["age"]])["age"])], cv=2).fit(X, y)
+    with pytest.raises(TypeError, match="StackingRegressor holds none where one image estimator"):
+        explain(none, X)
