@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "imaging": [
         "errors",
-        "grids parameters randomness",
+        "grids parameters randomness tensors",
         "storage",
         "volumes",
         "spaces",

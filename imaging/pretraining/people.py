@@ -20,6 +20,7 @@ from ..synthesis.recipes import voxel_mm
 from ..synthesis.resampling import resample_scene
 from ..synthesis.steps import Chain
 from ..synthesis.tissue_maps import MAPS, RandomSequence, TissueMaps
+from ..tensors import as_tensor
 from ..voxelwise.geometry import prepare
 
 __all__ = ["LabelledPeople", "MappedPeople", "ScannedPeople", "posed", "prepared_maps"]
@@ -161,7 +162,7 @@ class ScannedPeople:
         """One head: a scene of ``image``."""
         draws = as_draws(seed)
         scan = self.scans[draws.integer(0, len(self.scans) - 1)]
-        scene = {"image": torch.from_numpy(np.ascontiguousarray(scan))[None]}
+        scene = {"image": as_tensor(np.ascontiguousarray(scan))[None]}
         scene, _ = self.anatomy.sample(scene, draws.seed())
         return scene
 

@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from imaging.parameters import fields_of, parameters
+from imaging.tensors import as_tensor
 
 from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
@@ -320,12 +321,10 @@ class ImageEstimator(ImageParameters, BaseEstimator):
 
     def _new_network(self, inputs, y, weights, n_outputs, reference):
         """A new network for these inputs; the torch random state is the caller's."""
-        import torch
-
         encoder, start = None, None
         if "image" in inputs:
             encoder = self._encoder(inputs["image"].shape)
-            reference = (torch.from_numpy(reference[0]), reference[1])
+            reference = (as_tensor(reference[0]), reference[1])
             if "tabular" in inputs and "offset" not in inputs:
                 start = self._linear_start(inputs["tabular"], y, weights)
         n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
@@ -341,7 +340,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             from imaging.nets.started import StartedNet
 
             base = np.average(inputs["offset"], axis=0, weights=weights)
-            network = StartedNet(network, outcome_of(self), torch.from_numpy(base))
+            network = StartedNet(network, outcome_of(self), as_tensor(base))
         # Tabular networks are tiny: double precision costs nothing and makes a prediction the same
         # whoever else is predicted with it.
         return network.double() if encoder is None else network
