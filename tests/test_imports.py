@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "imaging": [
         "errors",
-        "grids parameters randomness tensors",
+        "grids parameters randomness",
         "storage",
         "volumes",
         "spaces",

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from ..tensors import as_tensor
+from ..storage.tensors import as_tensor
 from .arrays import is_tensor
 from .inversion_signals import mp2rage_constants, mp2rage_signal, mprage_constants, mprage_signal
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..learning.device import private_torch_state, resolve_device
 from ..nets.pretraining import ContractingEncoder
-from ..tensors import as_tensor
+from ..storage.tensors import as_tensor
 from ..voxelwise.geometry import prepare
 from ..voxelwise.scaling import Standardised
 from ..voxelwise.windows import head_box

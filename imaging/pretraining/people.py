@@ -11,6 +11,7 @@ import torch
 
 from ..physics.tissues import TISSUES
 from ..randomness import as_draws
+from ..storage.tensors import as_tensor
 from ..synthesis.deformation import Deformation
 from ..synthesis.geometry import affine_matrix
 from ..synthesis.lesions import PasteLesions
@@ -20,7 +21,6 @@ from ..synthesis.recipes import voxel_mm
 from ..synthesis.resampling import resample_scene
 from ..synthesis.steps import Chain
 from ..synthesis.tissue_maps import MAPS, RandomSequence, TissueMaps
-from ..tensors import as_tensor
 from ..voxelwise.geometry import prepare
 
 __all__ = ["LabelledPeople", "MappedPeople", "ScannedPeople", "posed", "prepared_maps"]

@@ -9,7 +9,7 @@ import torch
 
 from ..learning.batches import Samples
 from ..randomness import Draws, sample_seed
-from ..tensors import as_tensor
+from ..storage.tensors import as_tensor
 
 __all__ = ["PatchStream", "RealScans", "SyntheticHeads", "cut_patch"]
 

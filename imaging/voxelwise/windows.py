@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..learning.device import private_torch_state
-from ..tensors import as_tensor
+from ..storage.tensors import as_tensor
 from .settings import per_axis
 from .training import Outputs
 

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from imaging.parameters import fields_of, parameters
-from imaging.tensors import as_tensor
+from imaging.storage.tensors import as_tensor
 
 from ..columns import TabularEncoder, check_cohort, check_outcome_index
 from ..errors import CohortError
@@ -32,10 +32,10 @@ from .parameters import ImageParameters
 from .start import cross_fitted, offsets, outcome_of
 from .training import train_one
 
-__all__ = ["ImageEstimator"]
+__all__ = ["ImageEstimator", "of_view"]
 
 
-def _of_view(name, doc):
+def of_view(name, doc):
     """An attribute of the fitted view, read from the estimator that holds it."""
     return property(lambda estimator: getattr(estimator.view_, name), doc=doc)
 
@@ -53,11 +53,11 @@ class ImageEstimator(ImageParameters, BaseEstimator):
     # Called after each epoch of each network, see `train_network`; a search sets it on its copies.
     _on_epoch = None
 
-    grid_ = _of_view("grid_", "Grid of the training images.")
-    recipe_ = _of_view("recipe_", "How one scan becomes an array.")
-    cells_ = _of_view("cells_", "Where everything lies in the picture, for `imaging.show_canvas`.")
-    scaler_ = _of_view("scaler_", "The `SymbolScaler`, where there are symbols.")
-    symbol_rows_ = _of_view("symbol_rows_", "Rows of pixels below the brain that hold symbols.")
+    grid_ = of_view("grid_", "Grid of the training images.")
+    recipe_ = of_view("recipe_", "How one scan becomes an array.")
+    cells_ = of_view("cells_", "Where everything lies in the picture, for `imaging.show_canvas`.")
+    scaler_ = of_view("scaler_", "The `SymbolScaler`, where there are symbols.")
+    symbol_rows_ = of_view("symbol_rows_", "Rows of pixels below the brain that hold symbols.")
 
     @property
     def mosaic_(self):

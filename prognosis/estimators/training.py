@@ -3,7 +3,7 @@
 import numpy as np
 
 from imaging.parameters import marked
-from imaging.tensors import as_tensor
+from imaging.storage.tensors import as_tensor
 
 __all__ = ["as_tensors", "train_one"]
 

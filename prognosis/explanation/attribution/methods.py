@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from imaging.learning.device import private_torch_state, resolve_device
-from imaging.tensors import as_tensor
+from imaging.storage.tensors import as_tensor
 
 from .gradcam import class_activation
 from .networks import explained_network, internal_batch_size

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from imaging.tensors import as_tensor
+from imaging.storage.tensors import as_tensor
 
 from .networks import ScalarOutput, explained_network, randomised
 
