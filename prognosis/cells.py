@@ -5,7 +5,9 @@ what they mean is decided here, once for every transformer and splitter.
 """
 
 import datetime
+import difflib
 import math
+import re
 import warnings
 from decimal import Decimal
 from fractions import Fraction
@@ -28,6 +30,7 @@ __all__ = [
     "days_of",
     "is_missing",
     "listing",
+    "nearest",
     "refuse_new_numbers",
     "warn_of_unseen",
 ]
@@ -206,6 +209,20 @@ def warn_of_unseen(text, known, consequence):
             UserWarning,
             stacklevel=4,
         )
+
+
+def nearest(name, known):
+    """A question after the name that was perhaps meant, or nothing.
+
+    Examples
+    --------
+    >>> nearest("NIHSS", ["age", "nihss"]), nearest("T1", ["age", "nihss"])
+    ("; did you mean 'nihss'?", '')
+    """
+    plain = {re.sub(r"[\W_]+", " ", str(one)).lower(): one for one in known}
+    wanted = re.sub(r"[\W_]+", " ", str(name)).lower()
+    close = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.6)
+    return f"; did you mean {plain[close[0]]!r}?" if close else ""
 
 
 def listing(names):

@@ -22,6 +22,7 @@ from .cells import (
     column_kind,
     is_missing,
     listing,
+    nearest,
     refuse_new_numbers,
     warn_of_unseen,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "TakesTables",
     "check_cohort",
     "check_outcome_index",
+    "check_training",
     "declared_table",
     "map_images",
     "tabular_encoder",
@@ -58,8 +60,7 @@ def check_cohort(X, columns=()):
     Raises
     ------
     CohortError
-        If `X` is no DataFrame or has no rows, a column is missing or doubled, or a patient id
-        occurs twice.
+        If `X` is no DataFrame, a column is missing or doubled, or a patient id occurs twice.
     """
     if not isinstance(X, pd.DataFrame):
         raise CohortError(
@@ -68,8 +69,9 @@ def check_cohort(X, columns=()):
         )
     missing = [name for name in columns if name not in X.columns]
     if missing:
+        meant = nearest(missing[0], X.columns) or "."
         raise CohortError(
-            f"column {listing(missing)} not found; the table has {listing(X.columns)}. "
+            f"column {listing(missing)} not found; the table has {listing(X.columns)}{meant} "
             "Rename it with X.rename(columns={...}) or change the estimator's parameter"
         )
     doubled = [name for name in dict.fromkeys(columns) if (X.columns == name).sum() > 1]
@@ -85,6 +87,48 @@ def check_cohort(X, columns=()):
             "must be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
         )
     return X
+
+
+def check_training(X, y=None):
+    """Check that there are patients to learn from, and that an outcome, if given, is theirs.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+    y : array-like of shape (n_patients,) or None
+
+    Raises
+    ------
+    CohortError
+        If there is no patient; if `y` has another length or index, is a table or a text, or lacks
+        an outcome.
+    """
+    if isinstance(X, pd.DataFrame) and not len(X):
+        raise CohortError(
+            "the table has no rows, so there is nobody to learn from; look at what selected them"
+        )
+    if y is None:
+        return
+    if isinstance(y, str):
+        raise CohortError(
+            f"found the text {y!r} where the outcome of every patient was expected; give the "
+            f"column itself: y = X[{y!r}]"
+        )
+    if isinstance(y, pd.DataFrame) and y.shape[1] != 1:
+        raise CohortError(
+            f"y is a table of {y.shape[1]} columns ({listing(y.columns)}) where one outcome was "
+            f"expected; give one column: y = y[{y.columns[0]!r}]"
+        )
+    if isinstance(X, pd.DataFrame) and len(X) != len(y):
+        raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
+    check_outcome_index(X, y)
+    missing = pd.isna(y)
+    if np.ndim(missing) and np.any(missing) and isinstance(X, pd.DataFrame):
+        row = X.index[np.flatnonzero(missing)[0]]
+        raise CohortError(
+            f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
+            "drop them first: X, y = X[y.notna()], y.dropna()"
+        )
 
 
 def check_outcome_index(X, y):
@@ -364,6 +408,7 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
         columns = table.columns.tolist() if columns is None else columns
         if not columns:
             raise CohortError("columns is empty; name at least one tabular column")
+        check_training(table, y)
         self.encoder_ = tabular_encoder(table, columns).fit(table[columns])
         self._columns = columns
         return self

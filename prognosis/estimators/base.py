@@ -7,7 +7,6 @@ training, and where in the brain these images lie. Everything else is here once.
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -23,7 +22,7 @@ from sklearn.utils.validation import (
 from imaging.parameters import fields_of, parameters
 from imaging.storage.tensors import as_tensor
 
-from ..columns import TabularEncoder, check_cohort, check_outcome_index
+from ..columns import TabularEncoder, check_cohort, check_outcome_index, check_training
 from ..errors import CohortError
 from ..grouping import check_groups
 from ..views.protocol import Reading
@@ -248,16 +247,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        if len(X) != len(y):
-            raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
-        check_outcome_index(X, y)
-        missing = pd.isna(y)
-        if np.any(missing):
-            row = X.index[np.flatnonzero(missing)[0]]
-            raise CohortError(
-                f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
-                "drop them first: X, y = X[y.notna()], y.dropna()"
-            )
+        check_training(X, y)
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
         self.columns_ = [name for name in self._columns() if name != self.patient]

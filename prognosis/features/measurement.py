@@ -20,7 +20,8 @@ from imaging.spaces.verdicts import WRONG
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
 
-from ..columns import TakesTables, check_cohort, map_images
+from ..cells import listing
+from ..columns import TakesTables, check_cohort, check_training, map_images
 from ..errors import CohortError
 from ..spaces import ReadsTemplate, judge_spaces
 
@@ -122,6 +123,7 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
         """
         self._validate_params()
         check_cohort(X, [self.image])
+        check_training(X, y)
         validate_data(self, X, skip_check_array=True)
         columns = self._prepare()
         self._refuse_taken(X, columns)
@@ -155,6 +157,16 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
     def _check_again(self, X):
         check_is_fitted(self, "columns_")
         check_cohort(X, [self.image])
+        known = self.feature_names_in_ if hasattr(self, "feature_names_in_") else X.columns
+        missing = [name for name in known if name not in X.columns]
+        added = [name for name in X.columns if name not in set(known)]
+        if missing or added:
+            said = [f"{listing(missing)} missing"] if missing else []
+            said += [f"{listing(added)} new"] if added else []
+            raise CohortError(
+                f"the columns are not those that {type(self).__name__} was fitted on "
+                f"({', '.join(said)}), and feature names must match; give the table as in fit"
+            )
         validate_data(self, X, reset=False, skip_check_array=True)
 
     def _measured(self, X):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from imaging.storage.bank import ImageBank, sharing
 from imaging.storage.files import ScratchFolder
 
+from ...cells import listing
 from ...errors import CohortError, ModelError
 from ...estimators.base import ImageEstimator
 from ...estimators.ordinal.scale import above, is_ordinal
@@ -29,6 +30,9 @@ from .resuming import keep_finished
 from .searches import describe_search, search_table
 
 __all__ = ["cross_predict"]
+
+# what learners of numbers say of images and text
+_NOT_NUMBERS = ("setting an array element with a sequence", "could not convert string to float")
 
 
 def cross_predict(
@@ -161,6 +165,11 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
         raise CohortError(f"{place}: {error}") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or "no message"
+        if any(sign in reason for sign in _NOT_NUMBERS):
+            reason += (
+                f"; it was given the whole table ({listing(X.columns)}), and takes numbers alone: "
+                "put TabularEncoder([...]) before it, in a Pipeline"
+            )
         raise ModelError(f"{place}: {type(error).__name__}: {reason}") from error
     for column, value in values.items():
         _check_values(place, column, value, X_test)
