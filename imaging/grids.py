@@ -95,11 +95,14 @@ def open_image(image):
     if isinstance(image, nib.spatialimages.SpatialImage):
         return image
     if not isinstance(image, (str, os.PathLike)):
+        shown = f"an array of shape {image.shape}" if hasattr(image, "shape") else repr(image)
         raise ImageError(
-            f"found {image!r} ({type(image).__name__}) where an image was expected; give "
+            f"found {shown} ({type(image).__name__}) where an image was expected; give "
             "the path of a NIfTI file or a nibabel image"
         )
     path = Path(image).expanduser()
+    if path.is_dir():
+        raise ImageError(f"{str(path)!r} is a folder; give the image in it")
     if not path.is_file():
         raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
     try:

@@ -431,7 +431,10 @@ def _check_values(data, name, allow_empty):
             'nilearn.image.math_img("np.nan_to_num(img)", img=img)'
         )
     if low == 0 and high == 0 and not allow_empty:
-        raise ImageError(f"{name} is zero everywhere; check the export, or drop the row")
+        raise ImageError(
+            f"{name} is zero everywhere; check the export, or drop the row; of lesion masks, which "
+            "may be empty, say allow_empty=True"
+        )
 
 
 def _name(image):

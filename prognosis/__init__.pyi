@@ -10,6 +10,7 @@ from .features.region_load import RegionLoad
 from .features.scan_embedding import ScanEmbedding
 from .inspection.images import check_images
 from .columns import TabularEncoder, tabular_encoder
+from .oddities import numeric_column
 from .errors import CohortError, DownloadError, ModelError, PrognosisError
 from .estimators.fusion import FusionClassifier, FusionRegressor
 from .estimators.ordinal.classifier import OrdinalClassifier
@@ -26,6 +27,7 @@ from .evaluation.reporting.search_page import search_report
 from .studies.ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .studies.matched_groups import LockBoxError, MatchedGroups
 from .studies.place import coef_image, coef_table, place_model
+from .studies.regions import region_model
 from .splits import PatientFolds
 from .search.optuna_search import OptunaSearch
 from .search.ready import search_space

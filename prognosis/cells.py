@@ -5,6 +5,9 @@ what they mean is decided here, once for every transformer and splitter.
 """
 
 import datetime
+import difflib
+import math
+import re
 import warnings
 from decimal import Decimal
 from fractions import Fraction
@@ -22,9 +25,12 @@ __all__ = [
     "TEXT",
     "as_numbers",
     "as_text",
+    "cell_text",
     "column_kind",
+    "days_of",
     "is_missing",
     "listing",
+    "nearest",
     "refuse_new_numbers",
     "warn_of_unseen",
 ]
@@ -45,7 +51,7 @@ def is_missing(cell):
     >>> is_missing(None), is_missing(float("nan")), is_missing("scan.nii.gz")
     (True, True, False)
     """
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell))
+    return cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
 
 
 def column_kind(column):
@@ -159,6 +165,17 @@ def cell_text(cell):
     return str(float(cell)) if isinstance(cell, (Decimal, Fraction)) else str(cell)
 
 
+def days_of(name):
+    """The line of pandas that makes days of dates.
+
+    Examples
+    --------
+    >>> print(days_of("on"))
+    X['on'] = (pd.to_datetime(X['on']) - pd.Timestamp("2000-01-01")) / pd.Timedelta(days=1)
+    """
+    return f"X[{name!r}] = {_DAYS.format(values=f'(pd.to_datetime(X[{name!r}])', zone='')}"
+
+
 def refuse_new_numbers(column, text, known):
     """Refuse numbers in a column that held nothing but words when it was learnt.
 
@@ -192,6 +209,20 @@ def warn_of_unseen(text, known, consequence):
             UserWarning,
             stacklevel=4,
         )
+
+
+def nearest(name, known):
+    """A question after the name that was perhaps meant, or nothing.
+
+    Examples
+    --------
+    >>> nearest("NIHSS", ["age", "nihss"]), nearest("T1", ["age", "nihss"])
+    ("; did you mean 'nihss'?", '')
+    """
+    plain = {re.sub(r"[\W_]+", " ", str(one)).lower(): one for one in known}
+    wanted = re.sub(r"[\W_]+", " ", str(name)).lower()
+    close = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.6)
+    return f"; did you mean {plain[close[0]]!r}?" if close else ""
 
 
 def listing(names):

@@ -22,16 +22,20 @@ from .cells import (
     column_kind,
     is_missing,
     listing,
+    nearest,
     refuse_new_numbers,
     warn_of_unseen,
 )
 from .errors import CohortError
+from .oddities import refuse_oddities, warn_of_oddities
+from .scaling import RareSafeScaler
 
 __all__ = [
     "TabularEncoder",
     "TakesTables",
     "check_cohort",
     "check_outcome_index",
+    "check_training",
     "declared_table",
     "map_images",
     "tabular_encoder",
@@ -56,8 +60,7 @@ def check_cohort(X, columns=()):
     Raises
     ------
     CohortError
-        If `X` is no DataFrame or has no rows, a column is missing or doubled, or a patient id
-        occurs twice.
+        If `X` is no DataFrame, a column is missing or doubled, or a patient id occurs twice.
     """
     if not isinstance(X, pd.DataFrame):
         raise CohortError(
@@ -66,8 +69,9 @@ def check_cohort(X, columns=()):
         )
     missing = [name for name in columns if name not in X.columns]
     if missing:
+        meant = nearest(missing[0], X.columns) or "."
         raise CohortError(
-            f"column {listing(missing)} not found; the table has {listing(X.columns)}. "
+            f"column {listing(missing)} not found; the table has {listing(X.columns)}{meant} "
             "Rename it with X.rename(columns={...}) or change the estimator's parameter"
         )
     doubled = [name for name in dict.fromkeys(columns) if (X.columns == name).sum() > 1]
@@ -83,6 +87,48 @@ def check_cohort(X, columns=()):
             "must be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
         )
     return X
+
+
+def check_training(X, y=None):
+    """Check that there are patients to learn from, and that an outcome, if given, is theirs.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+    y : array-like of shape (n_patients,) or None
+
+    Raises
+    ------
+    CohortError
+        If there is no patient; if `y` has another length or index, is a table or a text, or lacks
+        an outcome.
+    """
+    if isinstance(X, pd.DataFrame) and not len(X):
+        raise CohortError(
+            "the table has no rows, so there is nobody to learn from; look at what selected them"
+        )
+    if y is None:
+        return
+    if isinstance(y, str):
+        raise CohortError(
+            f"found the text {y!r} where the outcome of every patient was expected; give the "
+            f"column itself: y = X[{y!r}]"
+        )
+    if isinstance(y, pd.DataFrame) and y.shape[1] != 1:
+        raise CohortError(
+            f"y is a table of {y.shape[1]} columns ({listing(y.columns)}) where one outcome was "
+            f"expected; give one column: y = y[{y.columns[0]!r}]"
+        )
+    if isinstance(X, pd.DataFrame) and len(X) != len(y):
+        raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
+    check_outcome_index(X, y)
+    missing = pd.isna(y)
+    if np.ndim(missing) and np.any(missing) and isinstance(X, pd.DataFrame):
+        row = X.index[np.flatnonzero(missing)[0]]
+        raise CohortError(
+            f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
+            "drop them first: X, y = X[y.notna()], y.dropna()"
+        )
 
 
 def check_outcome_index(X, y):
@@ -192,8 +238,9 @@ def tabular_encoder(X, columns):
     """Make the unfitted transformer that turns tabular columns into numbers.
 
     Numeric and boolean columns: missing values become the median, with an indicator column where
-    values were missing during fit, then zero mean and unit variance. Every other column: missing is
-    a category of its own, then one-hot. A category that was not seen during fit is encoded as all
+    values were missing during fit, then zero mean and unit variance, but for columns that are
+    mostly one value, see `prognosis.scaling.RareSafeScaler`. Every other column: missing is a
+    category of its own, then one-hot. A category that was not seen during fit is encoded as all
     zeros, with a warning. What a column holds counts, not how pandas stores it: objects, nullable
     and Arrow types are numbers where all values are numbers or truth values, and a categorical
     column holds text, whose category 1 is "1".
@@ -212,8 +259,15 @@ def tabular_encoder(X, columns):
     Raises
     ------
     CohortError
-        If a column is missing, holds images, arrays, dates or durations, or infinite values; when
-        it transforms, also if a column of numbers now holds text, or one of text numbers.
+        If a column is missing, holds images, arrays, dates or durations, or infinite values, holds
+        numbers but for a few texts ("89+"), or text that is different in every row, as identifiers
+        are; when it transforms, also if a column of numbers now holds text, or one of text numbers.
+
+    Warns
+    -----
+    UserWarning
+        If a value looks like a code for a missing one (-1, 999, "unk"), or values are larger than
+        the unit of the column allows.
 
     Examples
     --------
@@ -225,7 +279,7 @@ def tabular_encoder(X, columns):
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import OneHotEncoder
 
     columns = list(columns)
     check_cohort(X, columns)
@@ -233,9 +287,12 @@ def tabular_encoder(X, columns):
     categorical = [name for name in columns if name not in numeric]
     for name in numeric:
         as_numbers(X[name])  # refuses infinite values before anything is fitted
+    for name in categorical:
+        refuse_oddities(X[name])
+    warn_of_oddities(X, columns, stacklevel=3)
     scale = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        StandardScaler(),
+        RareSafeScaler(),
     )
     encode = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="missing", keep_empty_features=True),
@@ -298,7 +355,10 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
     """Select tabular columns and turn them into numbers: impute, encode, scale.
 
     `tabular_encoder` as a transformer that looks at the types of the columns when it is fitted, so
-    that it can stand in a Pipeline and be learnt inside every fold.
+    that it can stand in a Pipeline and be learnt inside every fold. Columns of numbers get mean 0
+    and variance 1, but for those that are mostly one value: region loads and other shares, most of
+    them 0, are only centred, and what hardly anybody has is not blown up, see
+    `prognosis.scaling.RareSafeScaler`.
 
     Parameters
     ----------
@@ -348,6 +408,7 @@ class TabularEncoder(TakesTables, TransformerMixin, BaseEstimator):
         columns = table.columns.tolist() if columns is None else columns
         if not columns:
             raise CohortError("columns is empty; name at least one tabular column")
+        check_training(table, y)
         self.encoder_ = tabular_encoder(table, columns).fit(table[columns])
         self._columns = columns
         return self

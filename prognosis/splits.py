@@ -300,8 +300,9 @@ def _drawn(n_folds, n_repeats, X, y, classification, groups, random_state, neede
     if classification:
         counts = (y if needed is None else needed).value_counts()
         if counts.min() < n_folds and groups is None:
+            rarest = counts.index.tolist()[counts.argmin()]
             raise CohortError(
-                f"class {counts.idxmin()!r} has {counts.min()} patients, fewer than the {n_folds} "
+                f"class {rarest!r} has {counts.min()} patients, fewer than the {n_folds} "
                 "folds; lower cv, or merge rare classes"
             )
         splitter = StratifiedKFold

@@ -243,6 +243,7 @@ def stored(rng, pool):
 
 
 @pytest.mark.filterwarnings("ignore:.*was not seen during fit")
+@pytest.mark.filterwarnings("ignore:.*reads like a missing value")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_whatever_a_column_holds_it_is_encoded_rightly_or_refused():
     rng = np.random.default_rng(0)

@@ -25,8 +25,9 @@ FLOORS = {
         "pretraining",
     ],
     "prognosis": [
-        "errors pages provenance",
+        "errors pages provenance scaling",
         "cells",
+        "oddities",
         "columns",
         "spaces",
         "grouping splits",

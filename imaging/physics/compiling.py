@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from ..storage.tensors import as_tensor
 from .arrays import is_tensor
 from .inversion_signals import mp2rage_constants, mp2rage_signal, mprage_constants, mprage_signal
 
@@ -69,9 +70,7 @@ def _kernel(sequence):
 
 
 def _tensor(value):
-    import torch
-
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+    return as_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def _scalars(value):

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from ..learning.device import private_torch_state, resolve_device
 from ..nets.pretraining import ContractingEncoder
+from ..storage.tensors import as_tensor
 from ..voxelwise.geometry import prepare
 from ..voxelwise.scaling import Standardised
 from ..voxelwise.windows import head_box
@@ -21,7 +22,7 @@ def summary(model, scan):
     """The vector of one scan, shape (n_features,)."""
     prepared = prepare(scan, model.spacing_mm, model.spatial_dims)
     array = Standardised().scaled(prepared.array)
-    image = torch.from_numpy(framed(array, frame_of(model, array)))[None, None]
+    image = as_tensor(framed(array, frame_of(model, array)))[None, None]
     network, device = _on_device(model)
     with private_torch_state(n_threads=model.n_threads), torch.inference_mode():
         return network.encoder(image.to(device))[0].float().cpu().numpy()
@@ -33,7 +34,7 @@ def feature_map(model, scan):
 
     prepared = prepare(scan, model.spacing_mm, model.spatial_dims)
     array = Standardised().scaled(prepared.array)
-    image = torch.from_numpy(np.ascontiguousarray(array))[None, None]
+    image = as_tensor(np.ascontiguousarray(array))[None, None]
     network, device = _on_device(model)
 
     def features(windows):

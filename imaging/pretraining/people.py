@@ -11,6 +11,7 @@ import torch
 
 from ..physics.tissues import TISSUES
 from ..randomness import as_draws
+from ..storage.tensors import as_tensor
 from ..synthesis.deformation import Deformation
 from ..synthesis.geometry import affine_matrix
 from ..synthesis.lesions import PasteLesions
@@ -161,7 +162,7 @@ class ScannedPeople:
         """One head: a scene of ``image``."""
         draws = as_draws(seed)
         scan = self.scans[draws.integer(0, len(self.scans) - 1)]
-        scene = {"image": torch.from_numpy(np.ascontiguousarray(scan))[None]}
+        scene = {"image": as_tensor(np.ascontiguousarray(scan))[None]}
         scene, _ = self.anatomy.sample(scene, draws.seed())
         return scene
 

@@ -9,6 +9,7 @@ import torch
 
 from ..learning.batches import Samples
 from ..randomness import Draws, sample_seed
+from ..storage.tensors import as_tensor
 
 __all__ = ["PatchStream", "RealScans", "SyntheticHeads", "cut_patch"]
 
@@ -67,7 +68,7 @@ class RealScans:
             return self.scaling.scaled(image)[None], target
         image, signed = self.scaling.from_zero(image)
         chain = self.signed_chain if signed else self.chain
-        scene = {"image": torch.from_numpy(image[None]), "target": torch.from_numpy(target)}
+        scene = {"image": as_tensor(image[None]), "target": as_tensor(target)}
         scene, _ = chain.sample(scene, draws.seed())
         return self.scaling.finished(scene["image"][0].numpy())[None], scene["target"].numpy()
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..learning.device import private_torch_state
+from ..storage.tensors import as_tensor
 from .settings import per_axis
 from .training import Outputs
 
@@ -69,7 +70,7 @@ def apply_windows(
     # Windows of nothing but air were never trained on: normalised, their noise looks like anything.
     everywhere = tuple(slice(0, n) for n in array.shape)
     box = everywhere if task.outside is None else head_box(array)
-    image = torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].to(device)
+    image = as_tensor(np.ascontiguousarray(array[box]))[None, None].to(device)
     flips = [
         tuple(2 + a for a in chosen)
         for n in range(len(axes) + 1)

@@ -17,6 +17,7 @@ from imaging.errors import ImageError
 from imaging.grids import open_image
 from imaging.volumes import PICTURE_SUFFIXES, read_picture
 
+from ..cells import nearest
 from ..errors import CohortError
 
 __all__ = ["load_cohort"]
@@ -75,12 +76,17 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
     """
     if require not in ("all", "usable"):
         raise CohortError(f"require must be 'all' or 'usable', got {require!r}")
+    if not isinstance(images, dict):
+        raise CohortError(
+            f"images must name each column with the pattern of its files, got {images!r}; write "
+            "{'t1w': 'sub-*/anat/*_T1w.nii.gz'}"
+        )
     path = Path(participants_tsv).expanduser().absolute()
     table = _read_table(path)
     if target not in table.columns:
         raise CohortError(
-            f"column {target!r} not found in {str(path)!r}; it has {', '.join(table.columns)}. "
-            "Give one of them as target"
+            f"column {target!r} not found in {str(path)!r}; it has {', '.join(table.columns)}"
+            f"{nearest(target, table.columns) or '.'} Give one of them as target"
         )
     clash = [name for name in images if name in table.columns]
     if clash:
@@ -124,6 +130,8 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
 
 
 def _read_table(path):
+    if path.is_dir():
+        raise CohortError(f"{str(path)!r} is a folder; give the path of its participants.tsv")
     if not path.is_file():
         raise CohortError(f"no file at {str(path)!r}; give the path of participants.tsv")
     try:

@@ -65,7 +65,8 @@ def _segment(options):
     names = _names(options.scans)
     for scan in options.scans:  # a wrong path is told before an hour of work
         if not Path(scan).expanduser().is_file():
-            raise CohortError(f"no file at {scan!r}; correct the path")
+            folder = " (it is a folder: name the scans in it)" if Path(scan).is_dir() else ""
+            raise CohortError(f"no file at {scan!r}{folder}; correct the path")
     segmenter = _model(options)
     scores = segmenter.card_["scores"]
     if scores:

@@ -3,6 +3,7 @@
 What the models are is said in `prognosis.studies.published`; here options become its parameters.
 """
 
+from ..cells import nearest
 from .common import (
     UsageError,
     add_images_option,
@@ -149,7 +150,8 @@ def load_study(options, *, ordinal=False):
     for option, names in (("--tabular", tabular), ("--patient", patient)):
         for name in names:
             if name not in X.columns:
-                raise UsageError(f"{option} {name}: the table has {', '.join(X.columns)}")
+                meant = nearest(name, X.columns)
+                raise UsageError(f"{option} {name}: the table has {', '.join(X.columns)}{meant}")
     if not tabular and lesion is None:
         raise UsageError("nothing to build a baseline from: name columns with --tabular")
     if ordinal and not is_numeric_dtype(y.dtype):

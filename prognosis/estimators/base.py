@@ -7,7 +7,6 @@ training, and where in the brain these images lie. Everything else is here once.
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -21,8 +20,9 @@ from sklearn.utils.validation import (
 )
 
 from imaging.parameters import fields_of, parameters
+from imaging.storage.tensors import as_tensor
 
-from ..columns import TabularEncoder, check_cohort, check_outcome_index
+from ..columns import TabularEncoder, check_cohort, check_outcome_index, check_training
 from ..errors import CohortError
 from ..grouping import check_groups
 from ..views.protocol import Reading
@@ -31,10 +31,10 @@ from .parameters import ImageParameters
 from .start import cross_fitted, offsets, outcome_of
 from .training import train_one
 
-__all__ = ["ImageEstimator"]
+__all__ = ["ImageEstimator", "of_view"]
 
 
-def _of_view(name, doc):
+def of_view(name, doc):
     """An attribute of the fitted view, read from the estimator that holds it."""
     return property(lambda estimator: getattr(estimator.view_, name), doc=doc)
 
@@ -52,11 +52,11 @@ class ImageEstimator(ImageParameters, BaseEstimator):
     # Called after each epoch of each network, see `train_network`; a search sets it on its copies.
     _on_epoch = None
 
-    grid_ = _of_view("grid_", "Grid of the training images.")
-    recipe_ = _of_view("recipe_", "How one scan becomes an array.")
-    cells_ = _of_view("cells_", "Where everything lies in the picture, for `imaging.show_canvas`.")
-    scaler_ = _of_view("scaler_", "The `SymbolScaler`, where there are symbols.")
-    symbol_rows_ = _of_view("symbol_rows_", "Rows of pixels below the brain that hold symbols.")
+    grid_ = of_view("grid_", "Grid of the training images.")
+    recipe_ = of_view("recipe_", "How one scan becomes an array.")
+    cells_ = of_view("cells_", "Where everything lies in the picture, for `imaging.show_canvas`.")
+    scaler_ = of_view("scaler_", "The `SymbolScaler`, where there are symbols.")
+    symbol_rows_ = of_view("symbol_rows_", "Rows of pixels below the brain that hold symbols.")
 
     @property
     def mosaic_(self):
@@ -247,16 +247,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        if len(X) != len(y):
-            raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
-        check_outcome_index(X, y)
-        missing = pd.isna(y)
-        if np.any(missing):
-            row = X.index[np.flatnonzero(missing)[0]]
-            raise CohortError(
-                f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
-                "drop them first: X, y = X[y.notna()], y.dropna()"
-            )
+        check_training(X, y)
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
         self.columns_ = [name for name in self._columns() if name != self.patient]
@@ -320,12 +311,10 @@ class ImageEstimator(ImageParameters, BaseEstimator):
 
     def _new_network(self, inputs, y, weights, n_outputs, reference):
         """A new network for these inputs; the torch random state is the caller's."""
-        import torch
-
         encoder, start = None, None
         if "image" in inputs:
             encoder = self._encoder(inputs["image"].shape)
-            reference = (torch.from_numpy(reference[0]), reference[1])
+            reference = (as_tensor(reference[0]), reference[1])
             if "tabular" in inputs and "offset" not in inputs:
                 start = self._linear_start(inputs["tabular"], y, weights)
         n_tabular = inputs["tabular"].shape[1] if "tabular" in inputs else 0
@@ -341,7 +330,7 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             from imaging.nets.started import StartedNet
 
             base = np.average(inputs["offset"], axis=0, weights=weights)
-            network = StartedNet(network, outcome_of(self), torch.from_numpy(base))
+            network = StartedNet(network, outcome_of(self), as_tensor(base))
         # Tabular networks are tiny: double precision costs nothing and makes a prediction the same
         # whoever else is predicted with it.
         return network.double() if encoder is None else network

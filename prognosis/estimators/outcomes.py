@@ -15,11 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from imaging.learning.refitting import refitting
 from imaging.parameters import StrOptions, parameter, parameters
 
+from ..errors import CohortError
 from .base import ImageEstimator
 from .ordinal.classifier import OrdinalClassifier
 from .ordinal.scale import above, ordered_classes
 
 __all__ = ["ImageClassifier", "ImageRegressor"]
+
+MOST_CLASSES = 10  # in more than half as many patients: more are numbers
 
 
 @parameters
@@ -91,8 +94,13 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
             classes, codes = encoder.classes_, encoder.transform(y)
         if len(classes) < 2:
             raise ValueError(
-                f"y holds only one class, {classes[0]!r}; a classifier needs at least two "
+                f"y holds only one class, {classes.tolist()[0]!r}; a classifier needs at least two "
                 "(use stratified folds)"
+            )
+        if len(classes) > max(MOST_CLASSES, len(codes) / 2) and not self.ordinal:
+            raise CohortError(
+                f"y holds {len(classes)} different values in {len(codes)} patients, as a number "
+                "does and no class; use a regressor, or cut it into classes: y = pd.cut(y, 2)"
             )
         self.classes_ = classes
         loss = cumulative_logit if self.ordinal else cross_entropy
@@ -189,6 +197,18 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
         return logit(np.cumsum(shares)[:-1] / shares.sum())
 
 
+def _as_numbers(X, y):
+    try:
+        return np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        rows = X.index if isinstance(X, pd.DataFrame) else range(len(y))
+        row, cell = next((r, c) for r, c in zip(rows, y, strict=True) if isinstance(c, str))
+        raise CohortError(
+            f"row {row!r}, y: found {cell!r} where a regressor needs a number; make the outcome "
+            'numbers: y = pd.to_numeric(y, "coerce").dropna(), or use a classifier'
+        ) from error
+
+
 @parameters
 class ImageRegressor(RegressorMixin, ImageEstimator):
     """Regression of a numeric outcome: predictions are averaged over the networks."""
@@ -203,7 +223,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
 
         given = y
         X, y = self._check_X_y(X, y, numeric=True)
-        y = np.asarray(y, dtype=np.float64)
+        y = _as_numbers(X, y)
         if not np.isfinite(y).all():
             raise ValueError("y holds infinite values; correct or drop these patients")
         weights = self._patient_weights(X, y, sample_weight)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from imaging.parameters import parameters
 
 from ..views.roi import RoiParameters, RoiSymbols
+from .base import of_view
 from .documentation import documented
 from .drawn import DrawnPretraining
 from .outcomes import ImageClassifier, ImageRegressor
@@ -28,6 +29,8 @@ class RoiSymbolClassifier(RoiParameters, DrawnPretraining, ImageClassifier):
     ----------
     {classes}
     {canvas}
+    regions_ : list of str
+        Those that are shown.
     {reader}
     {fitted}
 
@@ -53,6 +56,7 @@ class RoiSymbolClassifier(RoiParameters, DrawnPretraining, ImageClassifier):
     """
 
     view_class: ClassVar = RoiSymbols
+    regions_ = of_view("regions_", "The regions that are shown.")
 
 
 @documented
@@ -68,6 +72,8 @@ class RoiSymbolRegressor(RoiParameters, DrawnPretraining, ImageRegressor):
     ----------
     {scaling}
     {canvas}
+    regions_ : list of str
+        Those that are shown.
     {reader}
     {fitted}
 
@@ -89,3 +95,4 @@ class RoiSymbolRegressor(RoiParameters, DrawnPretraining, ImageRegressor):
     """
 
     view_class: ClassVar = RoiSymbols
+    regions_ = of_view("regions_", "The regions that are shown.")

@@ -3,16 +3,15 @@
 import numpy as np
 
 from imaging.parameters import marked
+from imaging.storage.tensors import as_tensor
 
 __all__ = ["as_tensors", "train_one"]
 
 
 def as_tensors(inputs):
-    """Arrays by name as tensors of the same memory; `ImageRows` stay what they are."""
-    import torch
-
+    """Arrays by name as tensors; `ImageRows` stay what they are."""
     return {
-        name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+        name: as_tensor(values) if isinstance(values, np.ndarray) else values
         for name, values in inputs.items()
     }
 
@@ -50,10 +49,10 @@ def train_one(
 
     double = "image" not in inputs
     real = torch.float64 if double else torch.float32
-    targets = torch.from_numpy(y)
+    targets = as_tensor(y)
     if targets.is_floating_point():
         targets = targets.to(real)
-    shares = torch.from_numpy(weights / weights[train].mean()).to(real)
+    shares = as_tensor(weights / weights[train].mean()).to(real)
 
     def chosen(rows):
         """Inputs of some of the patients; images are a view."""

@@ -4,8 +4,9 @@ A pipeline's earlier steps are applied on the way; of a cross-validation, every 
 explains the patients that it did not see.
 """
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,8 @@ __all__ = ["Explainable", "Part", "find_parts", "target_index"]
 
 _MODELS = (
     "give a fitted image estimator (StitchedSliceClassifier, RoiSymbolClassifier, ...), a pipeline "
-    "that ends in one, or what cross_validate(..., return_estimator=True, return_indices=True) "
-    "returns"
+    "that ends in one, a stack that holds one, or what cross_validate(..., return_estimator=True, "
+    "return_indices=True) returns"
 )
 
 
@@ -68,11 +69,14 @@ class Part:
         As the estimator takes it: after the earlier steps of a pipeline.
     rows : ndarray of int
         Where these patients stand in the cohort.
+    member : str or None
+        Of an ensemble, whose other members and their weights are not explained.
     """
 
     estimator: Explainable
     X: object
     rows: np.ndarray
+    member: str | None = None
 
 
 def find_parts(model, X):
@@ -81,7 +85,8 @@ def find_parts(model, X):
     Parameters
     ----------
     model : estimator, Pipeline, search, or dict from `sklearn.model_selection.cross_validate`
-        Also whatever keeps its fitted model in ``estimator_`` or ``best_estimator_``.
+        Also whatever keeps its fitted model in ``estimator_`` or ``best_estimator_``, and stacks
+        and votes of which one member sees images.
     X : DataFrame
 
     Returns
@@ -136,9 +141,36 @@ def _open(model, X, rows):
     for name in ("best_estimator_", "estimator_"):
         if hasattr(model, name):
             return _open(getattr(model, name), X, rows)
+    if hasattr(model, "named_estimators_"):
+        return _open_ensemble(model, X, rows)
     raise TypeError(
         f"found {type(model).__name__} where an image estimator was expected; {_MODELS}"
     )
+
+
+def _open_ensemble(model, X, rows):
+    """The one member of a stack or a vote that sees images, under the ensemble's own classes."""
+    found = {}
+    for name, member in model.named_estimators_.items():
+        if not isinstance(member, str):  # "drop"
+            try:
+                found[name] = _open(member, X, rows)
+            except (TypeError, ValueError) as error:
+                if isinstance(error, CohortError):
+                    raise
+    if len(found) != 1:
+        names = ", ".join(repr(name) for name in found) or "none"
+        raise TypeError(
+            f"{type(model).__name__} holds {names} where one image estimator was expected among "
+            "its members; explain one by itself: explain(model.named_estimators_['...'], X)"
+        )
+    ((name, part),) = found.items()
+    estimator = part.estimator
+    if hasattr(model, "classes_") and hasattr(estimator, "classes_"):
+        estimator = copy.copy(estimator)  # whose classes scikit-learn has numbered
+        estimator.classes_ = model.classes_
+    within = name if part.member is None else f"{name}, {part.member}"
+    return replace(part, estimator=estimator, member=within)
 
 
 def target_index(estimator, target):

@@ -163,7 +163,9 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
             groups = None if groups is None else groups[kept]
         y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
         everyone = clone(self.estimator)
-        regions = list(everyone.make_view().mosaic().regions)
+        view = everyone.make_view()
+        regions = view.candidates(X, everyone._image_columns())
+        everyone.set_params(**{name: regions})
         if self.k > len(regions):
             raise ValueError(
                 f"k must be 1 to {len(regions)}, the regions of the estimator; got {self.k!r}"

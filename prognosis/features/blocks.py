@@ -19,7 +19,13 @@ from sklearn.utils.validation import (
 from imaging.parameters import POSITIVE, Each, StrOptions, parameter, parameters
 
 from ..cells import NUMBER, as_numbers, column_kind
-from ..columns import TabularEncoder, TakesTables, check_cohort, declared_table
+from ..columns import (
+    TabularEncoder,
+    TakesTables,
+    check_cohort,
+    check_training,
+    declared_table,
+)
 from ..errors import CohortError
 
 __all__ = ["BlockEncoder", "BlockScaler"]
@@ -227,6 +233,7 @@ class BlockEncoder(TakesTables, TransformerMixin, BaseEstimator):
         given = self.blocks or {}
         declared = None if self.tabular is None and not given else self._declared(X, given)
         table = declared_table(self, X, declared, reset=True)
+        check_training(table, y)
         self.blocks_ = {name: _members(table, name, members) for name, members in given.items()}
         self._check(table)
         inside = {column for columns in self.blocks_.values() for column in columns}

@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_feature_names_in,
+    _check_sample_weight,
     check_is_fitted,
     column_or_1d,
 )
@@ -23,12 +24,13 @@ from ..columns import check_cohort, check_outcome_index, declared_table
 from ..errors import CohortError
 from ..grouping import find_groups, fit_held
 from ..splits import make_splits
+from .measurement import AddsColumns
 
 __all__ = ["ImageEmbedding"]
 
 
 @parameters
-class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+class ImageEmbedding(AddsColumns, MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """Add features of a network to the table, for logistic regression, boosting and the like.
 
     Parameters
@@ -114,7 +116,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         None, FROM_ZERO, None, kind="int or None", doc="Draws the folds."
     )
 
-    def fit(self, X, y, *, groups=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None):
         """Train one network per fold.
 
         Parameters
@@ -122,6 +124,9 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         X : DataFrame of shape (n_patients, n_columns); or array-like, if the estimator declares no
             column
         y : array-like of shape (n_patients,)
+        sample_weight : array-like of shape (n_patients,), default=None
+            Handed to the networks, each of which gets those of its training patients; a patient of
+            weight zero teaches none, and has features all the same.
         groups : array-like of shape (n_patients,), default=None
             Rows of one group (patient) stay together in every fold; also handed to the estimator
             if it takes them. By default the column that the estimator declares as `patient`.
@@ -138,10 +143,10 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         ValueError
             If a parameter has a wrong type or value, or the estimator cannot embed.
         """
-        self.fit_transform(X, y, groups=groups)
+        self.fit_transform(X, y, sample_weight, groups=groups)
         return self
 
-    def fit_transform(self, X, y, *, groups=None):
+    def fit_transform(self, X, y, sample_weight=None, *, groups=None):
         """Train one network per fold, and give every patient the features of the one without it.
 
         Parameters and errors as in `fit`.
@@ -149,7 +154,8 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            `X` with the new columns at its end; an array if `X` is one.
+            `X` with the new columns at its end, or these alone, see `output`; an array if `X` is
+            one.
         """
         self._validate_params()
         if not hasattr(self.estimator, "embed"):
@@ -162,12 +168,14 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
         given, X = X, declared_table(self, X, None, reset=True)
-        self._refuse_taken(X, [f"{self.prefix}_{k + 1}" for k in range(self.n_components)])
+        self._refuse(X, [f"{self.prefix}_{k + 1}" for k in range(self.n_components)])
         check_outcome_index(X, y)
         y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
         if is_classifier(self.estimator):
             check_classification_targets(y)
-        groups = find_groups(self.estimator, X, groups)
+        groups, weights = find_groups(self.estimator, X, groups), None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         splits = make_splits(
             self.cv,
             X,
@@ -178,9 +186,9 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         )
         self.estimators_, self._alignments, honest = [], [], None
         for split in splits:
-            model = fit_held(
-                clone(self.estimator), X.iloc[split.train], y.iloc[split.train], split.groups
-            )
+            further = {} if weights is None else {"sample_weight": weights[split.train]}
+            known = X.iloc[split.train], y.iloc[split.train]
+            model = fit_held(clone(self.estimator), *known, split.groups, **further)
             if not self.estimators_:
                 reference = _principal_scores(_flat_inputs(model, X), self.n_components)
             alignment = _Alignment.learn(
@@ -199,7 +207,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
                 "features; give a cv that tests every row"
             )
         self.columns_ = self._names(honest.shape[1])
-        self._refuse_taken(X, self.columns_)
+        self._refuse(X, self.columns_)
         return self._together(given, X, honest)
 
     def transform(self, X):
@@ -213,13 +221,14 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            `X` with the new columns at its end; an array if `X` is one.
+            `X` with the new columns at its end, or these alone, see `output`; an array if `X` is
+            one.
         """
         check_is_fitted(self, "estimators_")
         given = X
         if isinstance(X, pd.DataFrame):  # further columns may come and go
             check_cohort(X)
-            self._refuse_taken(X, self.columns_)
+            self._refuse(X, self.columns_)
         else:
             X = declared_table(self, X, None, reset=False)
         features = [
@@ -232,7 +241,7 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         """Names of the columns of the transformed table; ``x0``, ``x1``, ... after an array."""
         check_is_fitted(self, "estimators_")
         before = _check_feature_names_in(self, input_features)
-        return np.array([*before, *self.columns_], dtype=object)
+        return self._names_out(before)
 
     def __sklearn_tags__(self):
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
@@ -240,13 +249,8 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
 
-    def _refuse_taken(self, X, names):
-        taken = [name for name in names if name in X.columns]
-        if taken:
-            raise CohortError(
-                f"column {taken[0]!r} exists already, and ImageEmbedding would add it; drop it "
-                f"first: X = X.drop(columns={taken[:3]!r}), or change prefix"
-            )
+    def _refuse(self, X, names):
+        self._refuse_taken(X, names, remedy=", or change prefix")
 
     def _features(self, model, alignment, X):
         if is_classifier(model):
@@ -265,12 +269,9 @@ class ImageEmbedding(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return [*outputs, *(f"{self.prefix}_{k + 1}" for k in range(n_aligned))]
 
     def _together(self, given, X, values):
-        if not isinstance(given, pd.DataFrame):
-            return np.hstack([X.to_numpy(), values])
-        added = pd.DataFrame(values, index=X.index, columns=self.columns_)
-        together = pd.concat([X, added], axis=1)
-        together.attrs = dict(X.attrs)
-        return together
+        if isinstance(given, pd.DataFrame):
+            return self._beside(X, values)
+        return values if self.output == "added" else np.hstack([X.to_numpy(), values])
 
 
 class _Alignment:

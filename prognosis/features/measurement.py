@@ -14,17 +14,19 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imaging.parameters import Each, parameter, parameters
+from imaging.parameters import Each, StrOptions, parameter, parameters
 from imaging.spaces.checking import read_placed_mask
 from imaging.spaces.verdicts import WRONG
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
 
-from ..columns import TakesTables, check_cohort, map_images
+from ..cells import listing
+from ..columns import TakesTables, check_cohort, check_training, map_images
 from ..errors import CohortError
 from ..spaces import ReadsTemplate, judge_spaces
 
 __all__ = [
+    "AddsColumns",
     "ImageMeasurement",
     "MaskMeasurement",
     "PlacedMeasurement",
@@ -34,7 +36,42 @@ __all__ = [
 
 
 @parameters
-class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
+class AddsColumns:
+    """What is given back: the table with new columns at its end, or these alone."""
+
+    output: str = parameter(
+        "table",
+        StrOptions({"table", "added"}),
+        kind='{"table", "added"}',
+        doc="""
+        "table": `transform` gives the whole table, the new columns at its end, for the next step
+        that reads it. "added": the new columns alone, for a step that takes numbers only
+        (``make_pipeline(RegionLoad(output="added"), Ridge())``) and for `ColumnTransformer`.
+        """,
+    )
+
+    def _beside(self, X, values):
+        """The table with the new columns at its end, or these alone."""
+        added = pd.DataFrame(values, index=X.index, columns=self.columns_)
+        together = added if self.output == "added" else pd.concat([X, added], axis=1)
+        together.attrs = dict(X.attrs)
+        return together
+
+    def _names_out(self, before):
+        names = self.columns_ if self.output == "added" else [*before, *self.columns_]
+        return np.array(names, dtype=object)
+
+    def _refuse_taken(self, X, columns, remedy=""):
+        taken = [name for name in columns if name in X.columns]
+        if taken and self.output == "table":
+            raise CohortError(
+                f"column {taken[0]!r} exists already, and {type(self).__name__} would add it; "
+                f"drop it first: X = X.drop(columns={taken[:3]!r}){remedy}"
+            )
+
+
+@parameters
+class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator):
     """Base: read every image of one column, add the numbers as columns, keep all others.
 
     A subclass declares the column that it measures (`image`), names the added columns (`_prepare`)
@@ -86,6 +123,7 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         check_cohort(X, [self.image])
+        check_training(X, y)
         validate_data(self, X, skip_check_array=True)
         columns = self._prepare()
         self._refuse_taken(X, columns)
@@ -103,7 +141,8 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         Returns
         -------
         DataFrame
-            `X` with the new columns at its end (float64). `X` itself is not changed.
+            `X` with the new columns at its end (float64), or these alone, see `output`. `X` itself
+            is not changed.
 
         Raises
         ------
@@ -118,6 +157,16 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
     def _check_again(self, X):
         check_is_fitted(self, "columns_")
         check_cohort(X, [self.image])
+        known = self.feature_names_in_ if hasattr(self, "feature_names_in_") else X.columns
+        missing = [name for name in known if name not in X.columns]
+        added = [name for name in X.columns if name not in set(known)]
+        if missing or added:
+            said = [f"{listing(missing)} missing"] if missing else []
+            said += [f"{listing(added)} new"] if added else []
+            raise CohortError(
+                f"the columns are not those that {type(self).__name__} was fitted on "
+                f"({', '.join(said)}), and feature names must match; give the table as in fit"
+            )
         validate_data(self, X, reset=False, skip_check_array=True)
 
     def _measured(self, X):
@@ -137,21 +186,6 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
             return shared.kept_call(measure)
         return cached_call(memory, measure)
 
-    def _beside(self, X, values):
-        """The table with the new columns at its end."""
-        added = pd.DataFrame(values, index=X.index, columns=self.columns_)
-        together = pd.concat([X, added], axis=1)
-        together.attrs = dict(X.attrs)
-        return together
-
-    def _refuse_taken(self, X, columns):
-        taken = [name for name in columns if name in X.columns]
-        if taken:
-            raise CohortError(
-                f"column {taken[0]!r} exists already, and {type(self).__name__} would add it; "
-                f"drop it first: X = X.drop(columns={taken[:3]!r})"
-            )
-
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of the transformed table.
 
@@ -165,7 +199,7 @@ class ImageMeasurement(TakesTables, TransformerMixin, BaseEstimator):
         ndarray of str
         """
         check_is_fitted(self, "columns_")
-        return np.array([*self.feature_names_in_, *self.columns_], dtype=object)
+        return self._names_out(self.feature_names_in_)
 
 
 @parameters

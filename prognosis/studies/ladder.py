@@ -1,7 +1,7 @@
 """The ladder of simple models that an imaging model has to beat.
 
 Each rung adds tabular columns to a logistic, ordinal or ridge regression; imputation, encoding
-and scaling are learnt inside the fold.
+and scaling are learnt inside the fold. Of all regions of an atlas `region_model` makes more.
 """
 
 from ..columns import TabularEncoder
@@ -20,6 +20,8 @@ def logistic_ladder(rungs, *, names=None, C=1.0, random_state=None):
         One name per rung; by default its columns joined by " + ".
     C : float, default=1.0
         Inverse strength of the L2 penalty on standardised columns; the smaller, the stronger.
+        Region loads are not standardised (see `TabularEncoder`), and many of them want a penalty
+        that is chosen, as by `region_model`.
     random_state : int, default=None
         Handed to `LogisticRegression`, whose default solver does not draw random numbers.
 
@@ -63,7 +65,7 @@ def linear_ladder(rungs, *, names=None, alpha=1.0, random_state=None):
     rungs : sequence of sequences of str
     names : sequence of str, default=None
     alpha : float, default=1.0
-        Strength of the L2 penalty on standardised columns.
+        Strength of the L2 penalty on standardised columns; see `logistic_ladder`.
     random_state : int, default=None
         Handed to `Ridge`, whose default solver does not draw random numbers.
 

@@ -20,6 +20,7 @@ from ..features.lesion_count import LesionCount
 from ..features.lesion_kernel import LesionKernel
 from ..features.region_load import RegionLoad
 from ..splits import PatientFolds
+from .choosing import CheckedGridSearch
 
 __all__ = ["coef_image", "coef_table", "place_model"]
 
@@ -199,7 +200,7 @@ def place_model(
         {"encode__blocks": [{name: pattern}], "encode__penalties": [{name: p} for p in penalties]}
         for name, pattern in blocks.items()
     ]
-    choose = GridSearchCV(
+    choose = CheckedGridSearch(
         Pipeline(last),
         grid,
         scoring=_scoring(outcome, cut),

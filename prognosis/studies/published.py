@@ -10,11 +10,12 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from ..columns import TabularEncoder, check_cohort
+from ..columns import check_cohort
 from ..errors import CohortError
 from ..splits import PatientFolds
 from .ladder import linear_ladder, logistic_ladder, ordinal_ladder
 from .place import place_model
+from .regions import regularised
 
 __all__ = ["Study", "build_study", "is_classification"]
 
@@ -29,9 +30,7 @@ LABELS = {
     "flair": "FLAIR",
     "dwi": "DWI",
 }
-PENALTIES = np.logspace(-4, 1, 6)
 INNER_FOLDS = 3  # of the stacking
-SEARCH_FOLDS = 5
 
 
 @dataclass
@@ -182,7 +181,7 @@ def build_study(
     # "tabular" stands for the whole ladder, whose top rung has the full name
     everything = "tabular" if tabular else baseline
     if regions:
-        models[f"regions + {everything}"] = _regularised(regions, ladder, classification, patient)
+        models[f"regions + {everything}"] = regularised(regions, ladder, classification, patient)
         outcome = "ordinal" if ordinal else "binary" if classification else "continuous"
         place = place_model(
             lesion,
@@ -226,38 +225,6 @@ def _measure(X, lesion, atlas, space, reading):
     load = RegionLoad(lesion, atlas=atlas, space=space, **reading)
     X = load.fit_transform(X)
     return X, list(load.columns_)
-
-
-def _regularised(regions, columns, classification, patient):
-    """Regression on region loads and tabular columns; its penalty is chosen inside the fold.
-
-    Loads enter as their square root, which evens out the variance of fractions, and are not scaled
-    further: a region that hardly anybody has lesioned must not count as much as the others.
-    """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.preprocessing import FunctionTransformer
-
-    encode = ColumnTransformer(
-        [
-            ("tabular", TabularEncoder(columns), columns),
-            ("regions", FunctionTransformer(np.sqrt, feature_names_out="one-to-one"), regions),
-        ],
-        verbose_feature_names_out=False,
-    )
-    folds = None if patient is None else PatientFolds(SEARCH_FOLDS, patient=patient, shuffle=False)
-    if classification:
-        model, penalties, scoring = LogisticRegression(max_iter=1000), PENALTIES, "neg_log_loss"
-        name = "model__C"
-    elif folds is None:
-        # leaves out one row at a time, and so only where every row is a patient
-        return Pipeline([("encode", encode), ("model", RidgeCV(alphas=1 / PENALTIES))])
-    else:
-        model, penalties, scoring = Ridge(), 1 / PENALTIES, "neg_mean_squared_error"
-        name = "model__alpha"
-    pipeline = Pipeline([("encode", encode), ("model", model)])
-    return GridSearchCV(pipeline, {name: penalties}, scoring=scoring, cv=folds)
 
 
 def _without_place(model):

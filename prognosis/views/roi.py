@@ -3,15 +3,20 @@
 The published hybrid of White et al. 2024 draws tabular values as symbols below them.
 """
 
+from numbers import Integral
+
 import joblib
 
+from imaging.atlases import load_atlas
 from imaging.grids import Grid
 from imaging.intensity import rescale_intensity
 from imaging.parameters import parameter, parameters
 from imaging.roi_mosaics import RoiMosaic
 from imaging.storage.bank import Recipe
 
+from ..errors import CohortError
 from .canvas import CanvasParameters, CanvasView
+from .choosing import choose_regions, has_published
 from .scans import open_grid, read_on_grid
 
 __all__ = ["RoiParameters", "RoiSymbols"]
@@ -31,8 +36,20 @@ class RoiParameters(CanvasParameters):
         kind="list of str or int",
         doc="""
         Regions to show, each in its own cell; a number takes the first so many of
-        `imaging.LANGUAGE_REGIONS`. Choosing regions by looking at the outcome belongs inside the
-        fold.
+        `imaging.LANGUAGE_REGIONS`, or, of an atlas that has not these, those that are lesioned most
+        often in the training patients (see `lesion`); a warning and ``regions_`` say which.
+        Choosing regions by looking at the outcome belongs inside the fold.
+        """,
+    )
+    lesion: str | None = parameter(
+        None,
+        str,
+        None,
+        kind="str or None",
+        doc="""
+        Column of lesion masks by which regions of another atlas are chosen where `regions` is a
+        number. None: the image column itself, if it may be empty as masks may (`allow_empty`); else
+        the largest regions are shown.
         """,
     )
 
@@ -51,6 +68,8 @@ class RoiSymbols(RoiParameters, CanvasView):
         Of the training images.
     mosaic_ : RoiMosaic
         The layout of the brain's picture.
+    regions_ : list of str
+        Those that are shown.
     cells_ : dict of str to (slice, slice)
         Where regions and symbols lie in the picture, for `imaging.show_canvas`.
     scaler_ : SymbolScaler
@@ -75,11 +94,41 @@ class RoiSymbols(RoiParameters, CanvasView):
         """The layout that these parameters describe: `imaging.RoiMosaic`."""
         return RoiMosaic(
             self.atlas,
-            self.regions,
+            self._named_regions(),
             plane=self.plane,
             slice_step=self.slice_step or 1,
             size=self.mosaic_size,
         )
+
+    def candidates(self, X, columns, reading=None):
+        """The regions that `fit_prepare` would show of these patients: list of str.
+
+        Parameters and errors are those of `fit_prepare`.
+        """
+        atlas, count = load_atlas(self.atlas), self.regions
+        if not isinstance(count, Integral) or has_published(atlas, count):
+            return list(RoiMosaic(atlas, count).regions)
+        lesion = self.lesion or (columns[0] if self.allow_empty else None)
+        return choose_regions(
+            atlas, count, X, lesion, space=self.space, reading=reading, stacklevel=8
+        )
+
+    def _learn_layout(self, X, columns, reading):
+        self.regions_ = self.candidates(X, columns, reading)
+
+    def _named_regions(self):
+        """What was chosen in `fit_prepare`, else the parameter, if that is clear before it."""
+        if hasattr(self, "regions_"):
+            return self.regions_
+        if isinstance(self.regions, Integral):
+            atlas = load_atlas(self.atlas)
+            if not has_published(atlas, self.regions):
+                raise CohortError(
+                    f"regions={self.regions} of atlas {atlas.name!r}, which has not the published "
+                    "ones, are chosen in fit by the training patients' lesions; fit first, or name "
+                    "the regions"
+                )
+        return self.regions
 
     def recipe(self):
         """How one scan becomes a picture."""

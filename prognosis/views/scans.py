@@ -99,8 +99,10 @@ class ScanView(ScanParameters, BaseEstimator):
         """
         with refitting(self):
             self._validate_params()
+            reading = reading or Reading()
+            self._learn_layout(X, columns, reading)
             self.recipe_ = self.recipe()
-            return self._collected(X, columns, reading or Reading(), fitting=True)
+            return self._collected(X, columns, reading, fitting=True)
 
     def prepare(self, X, columns, reading=None):
         """Images of patients as the networks take them, in the geometry that was learnt.
@@ -128,6 +130,9 @@ class ScanView(ScanParameters, BaseEstimator):
     def symbol_values(self, X):
         """Values drawn as symbols, ndarray of shape (n_patients, 0)."""
         return np.zeros((len(X), 0))
+
+    def _learn_layout(self, X, columns, reading):
+        """What `recipe` has to know of the training patients; for most views, nothing."""
 
     def _collected(self, X, columns, reading, fitting):
         collector = Collector(

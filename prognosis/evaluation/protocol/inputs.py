@@ -9,7 +9,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
-from ...columns import check_cohort, check_outcome_index
+from ...columns import check_cohort, check_outcome_index, check_training
 from ...errors import CohortError
 from ...grouping import check_groups, declared_patient
 
@@ -25,6 +25,11 @@ __all__ = [
 
 def check_models(models):
     """The models as a dict, from whatever form `compare` takes; names must differ."""
+    if hasattr(models, "fit"):
+        raise ValueError(
+            f"models is one {type(models).__name__}; name it, and what it is to be compared with: "
+            "{'my model': model, ...}"
+        )
     pairs = list(models.items() if hasattr(models, "items") else models)
     if not pairs:
         raise ValueError("models is empty; give at least one: {'name': estimator}")
@@ -42,7 +47,10 @@ def check_kind(models, cut=None):
     """Whether all models are classifiers (True) or all are regressors; refuses anything else."""
     for name, model in models.items():
         if isinstance(model, type) or not hasattr(model, "fit") or not hasattr(model, "get_params"):
-            raise ValueError(f"model {name!r} is {model!r}, not a scikit-learn estimator instance")
+            called = f"; write {model.__name__}()" if isinstance(model, type) else ""
+            raise ValueError(
+                f"model {name!r} is {model!r}, not a scikit-learn estimator instance{called}"
+            )
     classifiers = [name for name, model in models.items() if is_classifier(model)]
     regressors = [name for name, model in models.items() if is_regressor(model)]
     others = [name for name in models if name not in classifiers + regressors]
@@ -65,6 +73,8 @@ def check_outcome(X, y, classification):
     """The outcome as a Series with the index of `X`; refuses missing values and wrong kinds."""
     if isinstance(y, pd.DataFrame):
         raise CohortError("y is a table; give one column of it: y['outcome']")
+    if isinstance(y, str):
+        check_training(X, y)
     if len(y) != len(X):
         raise CohortError(f"y has {len(y)} values and X has {len(X)} rows; they must be the same")
     if isinstance(y, pd.Series):
@@ -79,7 +89,8 @@ def check_outcome(X, y, classification):
         )
     if classification:
         if y.nunique() < 2:
-            raise CohortError(f"every outcome is {y.iloc[0]!r}; classification needs two classes")
+            only = y.tolist()[0]
+            raise CohortError(f"every outcome is {only!r}; classification needs two classes")
     elif not pd.api.types.is_numeric_dtype(y.dtype) or not np.isfinite(y.astype(float)).all():
         raise CohortError(f"the outcome of a regression must be finite numbers, found {y.dtype}")
     return y

@@ -4,6 +4,7 @@ Nothing here knows what is compared: it turns (model, fold) pairs into out-of-fo
 errors that name both.
 """
 
+import contextlib
 import functools
 import sys
 import time
@@ -17,16 +18,21 @@ from tqdm import tqdm
 from imaging.storage.bank import ImageBank, sharing
 from imaging.storage.files import ScratchFolder
 
+from ...cells import listing
 from ...errors import CohortError, ModelError
 from ...estimators.base import ImageEstimator
 from ...estimators.ordinal.scale import above, is_ordinal
 from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
+from ...oddities import oddities_told, warn_of_oddities
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
 from .searches import describe_search, search_table
 
 __all__ = ["cross_predict"]
+
+# what learners of numbers say of images and text
+_NOT_NUMBERS = ("setting an array element with a sequence", "could not convert string to float")
 
 
 def cross_predict(
@@ -69,6 +75,9 @@ def cross_predict(
         If it is a model's input that cannot be used.
     """
     tasks = [(name, split) for split in splits for name in models]
+    for column in _columns_read(models, X):
+        with contextlib.suppress(CohortError):  # which the model that reads it will raise
+            warn_of_oddities(X, [column], stacklevel=3)
     with (
         ScratchFolder() as scratch,
         tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar,
@@ -100,6 +109,16 @@ def _has_networks(models):
     return any(isinstance(part, ImageEstimator) for part in parts)
 
 
+def _columns_read(models, X):
+    """Columns of the table that the models name: members of lists among their parameters."""
+    named = set()
+    for model in models.values():
+        for value in model.get_params(deep=True).values():
+            if isinstance(value, (list, tuple, np.ndarray, pd.Index)):
+                named.update(member for member in value if isinstance(member, str))
+    return [name for name in X.columns if name in named]
+
+
 class _Parallel(joblib.Parallel):
     """joblib's, with every finished task on a bar, whatever the backend."""
 
@@ -128,7 +147,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
             y = pd.Series(ordinal.exceeding(y), y.index, name=y.name)
     try:
         # A worker on another machine does not see the folder, and prepares for itself.
-        with sharing(bank if bank.folder.is_dir() else None):
+        with sharing(bank if bank.folder.is_dir() else None), oddities_told():
             start = time.perf_counter()
             train = split.train
             model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
@@ -146,6 +165,11 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
         raise CohortError(f"{place}: {error}") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or "no message"
+        if any(sign in reason for sign in _NOT_NUMBERS):
+            reason += (
+                f"; it was given the whole table ({listing(X.columns)}), and takes numbers alone: "
+                "put TabularEncoder([...]) before it, in a Pipeline"
+            )
         raise ModelError(f"{place}: {type(error).__name__}: {reason}") from error
     for column, value in values.items():
         _check_values(place, column, value, X_test)

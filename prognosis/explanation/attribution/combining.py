@@ -153,12 +153,15 @@ def _metadata(one, X, settings, atlas):
         named, unit = "the predicted value", "units of the outcome"
     else:
         named, unit = f"log odds of {estimator.classes_.tolist()[one.index]!r}", "log odds"
+    if one.part.member is not None:
+        named = f"{named} as member {one.part.member!r} of the ensemble says it"
     return {
         "method": settings.method,
         "target": named,
         "unit": unit,
         "baseline": settings.baseline,
         "estimator": type(estimator).__name__,
+        "member": one.part.member,
         "cohort": dict(X.attrs.get("cohort", {})),
         "atlas": None if atlas is None else atlas.identity,
     }

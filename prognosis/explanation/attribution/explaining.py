@@ -48,7 +48,9 @@ def explain(
         A dict comes from ``sklearn.model_selection.cross_validate(model, X, y, cv=...,
         return_estimator=True, return_indices=True)``: every patient is explained by the models
         that did not see them, and repeats are averaged. Only this is honest about patients of the
-        training set. A model in ``estimator_`` or ``best_estimator_`` is found, too.
+        training set. A model in ``estimator_`` or ``best_estimator_`` is found, too, and the one
+        member of a `StackingClassifier` (or a vote) that sees images: what *it* says is explained,
+        without the other members, under the classes of the stack.
     X : DataFrame
         Patients, as for `predict`; with a dict, the table that was cross-validated.
     method : str, default="integrated_gradients"

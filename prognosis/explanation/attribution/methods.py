@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from imaging.learning.device import private_torch_state, resolve_device
+from imaging.storage.tensors import as_tensor
 
 from .gradcam import class_activation
 from .networks import explained_network, internal_batch_size
@@ -80,7 +81,7 @@ def attribute(estimator, inputs, index, settings, features=None, networks=None):
     """
     networks = estimator.networks_ if networks is None else networks
     device = resolve_device(estimator.device)
-    tensors = tuple(torch.from_numpy(np.ascontiguousarray(a)).float() for a in inputs.values())
+    tensors = tuple(as_tensor(np.ascontiguousarray(a)).float() for a in inputs.values())
     found = []
     # captum computes in torch's random state and thread count: both are lent and given back
     with private_torch_state(settings.random_state, estimator.n_threads):

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from imaging.storage.tensors import as_tensor
+
 from .networks import ScalarOutput, explained_network, randomised
 
 __all__ = ["insertion_deletion", "randomisation", "trust_checks"]
@@ -162,7 +164,6 @@ def insertion_deletion(explanation, n_patients=20):
 
 def _curves(explanation, one, rows, network, rng, total):
     """Add the curves of one network and some patients; returns the sum of differences."""
-    import torch
 
     from imaging.learning.device import private_torch_state, resolve_device
 
@@ -175,7 +176,7 @@ def _curves(explanation, one, rows, network, rng, total):
     nothing, pixels = reference[0][0].numpy(), one.pictures.shape[2]
     with private_torch_state(None, estimator.n_threads):
         inputs = {name: values[rows] for name, values in one.inputs.items()}
-        rest = [torch.from_numpy(inputs[n]).float().to(device) for n in inputs if n != "image"]
+        rest = [as_tensor(inputs[n]).float().to(device) for n in inputs if n != "image"]
         hidden = inputs["image"].copy()
         hidden[:, :, :pixels] = nothing[:, :pixels]
         ends = [_output(model, images, rest) for images in (inputs["image"], hidden)]
@@ -209,7 +210,7 @@ def _output(model: ScalarOutput, images, rest):
     with torch.inference_mode():
         return np.concatenate(
             [
-                model(torch.from_numpy(images[k : k + 1]).to(device), *(r[k : k + 1] for r in rest))
+                model(as_tensor(images[k : k + 1]).to(device), *(r[k : k + 1] for r in rest))
                 .cpu()
                 .numpy()
                 for k in range(len(images))
