@@ -36,6 +36,7 @@ FLOORS = {
         "estimators",
         "features",
         "search",
+        "saving",
         "inspection",
         "evaluation",
         "studies",
