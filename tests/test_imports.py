@@ -35,7 +35,7 @@ FLOORS = {
         "views",
         "estimators",
         "features",
-        "search",
+        "intervals search",
         "saving",
         "inspection",
         "evaluation",

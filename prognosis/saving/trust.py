@@ -19,6 +19,8 @@ _VALUES = {
     "imaging.storage.seen.SeenScans",
     "imaging.symbols.Symbol",
     "numpy.dtype",
+    "prognosis.features.brain_age._AgeModel",
+    "prognosis.features.embedding._Alignment",
     "prognosis.studies.place.OrdinalLogScore",
     "scipy.sparse._csr.csr_array",
     "scipy.sparse._csr.csr_matrix",
