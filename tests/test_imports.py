@@ -41,6 +41,7 @@ FLOORS = {
         "evaluation",
         "studies",
         "explanation",
+        "prediction",
         "commands",
         "cli",
     ],

@@ -111,6 +111,15 @@ class TrainingCohort:
         self._add_images(X, found)
         return pd.Series([tuple(each) for each in found], table.index, name="remarks", dtype=object)
 
+    def typical(self, name):
+        """The median of a column of numbers, the most frequent category of another; or None."""
+        about = self._columns.get(name)
+        if about is None:
+            return None
+        if about["kind"] == NUMBER:
+            return about["shares"][len(SHARES) // 2]
+        return max(about["levels"], key=about["levels"].get, default=None)
+
     def ranks(self, X, model=None):
         """Position of each value among the training patients, DataFrame of shares from 0 to 1.
 

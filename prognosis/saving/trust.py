@@ -22,6 +22,7 @@ _VALUES = {
     "prognosis.features.brain_age._AgeModel",
     "prognosis.features.embedding._Alignment",
     "prognosis.studies.place.OrdinalLogScore",
+    "prognosis.studies.published._log_odds",
     "scipy.sparse._csr.csr_array",
     "scipy.sparse._csr.csr_matrix",
     "scipy.sparse._csc.csc_array",
