@@ -1,10 +1,11 @@
-"""`prognosis fit` and `prognosis predict`: from a cohort to a file, from the file to new patients."""
+"""`prognosis fit` and `predict`: from a cohort to a file, from the file to new patients."""
 
 import os
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import is_regressor
 
 import prognosis
 from prognosis import WithIntervals, make_stroke_cohort
@@ -128,9 +129,9 @@ def test_numbers_and_ordered_outcomes(fit, predict, tmp_path):
 
 class TestRefusals:
     def test_more_classes_without_an_order(self, fit, tmp_path):
-        code, out, err = fit("--model", "ladder", target="site")
+        code, _, err = fit("--model", "ladder", target="site")
         assert code == 0  # two
-        code, out, err = fit("--model", "ladder", "--tabular", "nobody")
+        code, _, err = fit("--model", "ladder", "--tabular", "nobody")
         assert code == 2 and "--tabular nobody: the table has" in err
 
     def test_a_column_that_the_model_uses_is_missing(self, fit, run, study, tmp_path):
@@ -176,11 +177,11 @@ def test_a_saved_model_is_explained_without_a_warning_of_code(fit, run, study, t
 @pytest.mark.parametrize("outcome", ["binary", "ordinal", "continuous"])
 def test_every_named_model_is_made(name, outcome):
     model = named_model(name, outcome, image="t1w", lesion="lesion", tabular=["age"])
-    assert [step for step, _ in model.steps][0] == "size"
+    assert model.steps[0][0] == "size"
     last = model.steps[-1][1]
     last = getattr(last, "estimator", last)
     last = last[-1] if hasattr(last, "steps") else last
-    assert last._estimator_type == ("regressor" if outcome == "continuous" else "classifier")
+    assert is_regressor(last) == (outcome == "continuous")
 
 
 def test_named_models_say_what_they_lack():

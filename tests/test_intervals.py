@@ -133,7 +133,7 @@ def test_rows_of_one_patient_stay_together():
 
 
 def test_refusals(fitted):
-    X, y, model = fitted
+    X, _, model = fitted
     with pytest.raises(ValueError, match="coverage must lie between 0 and 1, got 95"):
         model.predict_interval(X, coverage=95)
     with pytest.raises(CohortError, match="halves of 3 patients"):

@@ -68,7 +68,7 @@ def named_model(
     --------
     >>> list(named_model("ladder", "binary", lesion="lesion", tabular=["age"]).named_steps)
     ['size', 'encode', 'model']
-    >>> named_model("stitched", "binary", image="t1w", tabular=["age"]).tabular
+    >>> named_model("stitched", "binary", image="t1w", tabular=["age"])["model"].tabular
     ['age']
     """
     if name not in MODELS:
