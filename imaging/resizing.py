@@ -7,10 +7,12 @@ from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
+from scipy import sparse
 
 __all__ = [
     "area_averages",
     "linear_interpolation",
+    "pixel_shares",
     "resize_picture",
     "resized",
     "resizing_matrix",
@@ -185,3 +187,46 @@ def shrink_volume(image, spacing_mm):
             affine[:3, 3] += affine[:3, axis] * (factor - 1) / 2
             affine[:3, axis] *= factor
     return nib.Nifti1Image(np.ascontiguousarray(data), affine)
+
+
+def pixel_shares(canvas, content, pixels):
+    """What some pixels of a picture give to every pixel when it shrinks by area averages.
+
+    Parameters
+    ----------
+    canvas : (int, int)
+        Rows and columns of the picture.
+    content : (int, int)
+        What it shrinks to.
+    pixels : (ndarray of int, ndarray of int)
+        Rows and columns of those pixels.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of shape (content pixels, n_pixels)
+
+    Examples
+    --------
+    >>> pixel_shares((4, 4), (2, 2), (np.array([0, 3]), np.array([0, 3]))).toarray()[:, 0].tolist()
+    [0.25, 0.0, 0.0, 0.0]
+    """
+    (rows, down), (columns, across) = (
+        _entries(resizing_matrix(*pair)) for pair in zip(canvas, content, strict=True)
+    )
+    places = rows[pixels[0]][:, :, None] * content[1] + columns[pixels[1]][:, None, :]
+    values = down[pixels[0]][:, :, None] * across[pixels[1]][:, None, :]
+    given = values != 0
+    ends = np.cumsum(given.reshape(len(given), -1).sum(axis=1))
+    parts = values[given], places[given], np.r_[0, ends]
+    return sparse.csc_array(parts, shape=(content[0] * content[1], len(given))).tocsr()
+
+
+def _entries(matrix):
+    """For each column of a matrix of few entries: their rows and values, filled up with zeros."""
+    columns, rows = np.nonzero(matrix.T)
+    counts = np.bincount(columns, minlength=matrix.shape[1])
+    place = np.arange(len(columns)) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = np.zeros((matrix.shape[1], counts.max()), np.intp)
+    values = np.zeros(found.shape, matrix.dtype)
+    found[columns, place], values[columns, place] = rows, matrix[rows, columns]
+    return found, values

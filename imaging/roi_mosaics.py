@@ -15,7 +15,7 @@ from .atlases import load_atlas
 from .errors import AtlasError, ImageError
 from .grids import Grid
 from .mosaics import PLANES
-from .resizing import resizing_matrix
+from .resizing import pixel_shares, resizing_matrix
 from .volumes import restore_grid
 
 __all__ = ["LANGUAGE_REGIONS", "RoiMosaic"]
@@ -283,12 +283,18 @@ def _canonical(grid):
 
 @lru_cache(maxsize=16)
 def _layout(mosaic, shape, affine):
-    """Which voxel every pixel of the canvas shows; costs about a second, once per grid."""
+    """Which voxel every pixel of the canvas shows; made once per grid."""
     labels = mosaic.atlas.labels_on(Grid(shape, affine))
     order = {name: number for number, name in enumerate(mosaic.atlas.regions, start=1)}
+    boxes = ndimage.find_objects(labels)
     pieces = []
     for region in mosaic.regions:
-        found = _pieces(labels == order[region], PLANES[mosaic.plane], mosaic.slice_step)
+        number = order[region]
+        box, found = boxes[number - 1] if number <= len(boxes) else None, []
+        if box is not None:
+            corner = [each.start for each in box]
+            axis = PLANES[mosaic.plane]
+            found = _pieces(labels[box] == number, corner, axis, mosaic.slice_step)
         if not found:
             raise AtlasError(
                 f"region {region!r} of atlas {mosaic.atlas.name!r} has no voxel in an image of "
@@ -317,7 +323,7 @@ def _layout(mosaic, shape, affine):
         scale = min(1.0, picture[0] / height, picture[1] / width)
         content = tuple(max(1, round(n * scale)) for n in canvas)
         start = tuple((whole - part) // 2 for whole, part in zip(picture, content, strict=True))
-        shares = None if content == canvas else _shares(canvas, content, pixels)
+        shares = None if content == canvas else pixel_shares(canvas, content, pixels)
     place = tuple(slice(a, a + n) for a, n in zip(start, content, strict=True))
     in_picture = tuple(
         tuple(
@@ -329,18 +335,11 @@ def _layout(mosaic, shape, affine):
     return _Layout(picture, canvas, pixels, voxels, place, shares, in_picture)
 
 
-def _shares(canvas, content, pixels):
-    """What every voxel gives to every pixel when the canvas shrinks, sparse."""
-    down, across = (
-        sparse.csr_array(resizing_matrix(*pair)) for pair in zip(canvas, content, strict=True)
-    )
-    # all pixels of the canvas, then only those that show a voxel
-    everything = sparse.kron(down, across, format="csc")
-    return everything[:, np.ravel_multi_index(pixels, canvas)].tocsr()
+def _pieces(mask, corner, axis, step):
+    """The connected pieces of a region in its slices, the tallest first.
 
-
-def _pieces(mask, axis, step):
-    """The connected pieces of a region in its slices, the tallest first."""
+    `mask` is the part of a volume, from `corner` on, that holds the region.
+    """
     right, up = (n for n in range(3) if n != axis)
     present = np.flatnonzero(mask.any(axis=(right, up)))
     pieces = []
@@ -351,9 +350,9 @@ def _pieces(mask, axis, step):
         for number, box in enumerate(ndimage.find_objects(numbered), start=1):
             down, across = np.nonzero(numbered[box] == number)
             voxel = [None] * 3
-            voxel[axis] = np.full(len(down), index)
-            voxel[up] = section.shape[0] - 1 - (down + box[0].start)
-            voxel[right] = across + box[1].start
+            voxel[axis] = np.full(len(down), index + corner[axis])
+            voxel[up] = section.shape[0] - 1 - (down + box[0].start) + corner[up]
+            voxel[right] = across + box[1].start + corner[right]
             size = (box[0].stop - box[0].start, box[1].stop - box[1].start)
             pieces.append(_Piece(*size, (down, across), tuple(voxel)))
     return sorted(pieces, key=lambda piece: (-piece.height, -piece.width))  # ties: slice order
@@ -370,44 +369,75 @@ def _arrange(pieces, size):
     )
     ideal = np.sqrt(areas.sum() * size[1] / size[0])
     middle = (np.cumsum(areas) - areas / 2) / areas.sum()
-    best, best_scale = None, 0.0
+    tries = []
     for n_rows in range(1, len(pieces) + 1):
         rows = (middle * n_rows).astype(int)
-        for factor in _CANVAS_WIDTHS:
-            layout = _in_rows(pieces, areas, rows, round(factor * ideal))
-            scale = min(size[0] / layout[0], size[1] / layout[1])
-            if scale > best_scale * (1 + 1e-9):
-                best, best_scale = layout, scale
+        members = [np.flatnonzero(rows == row) for row in np.unique(rows)]
+        tries += [(members, round(factor * ideal)) for factor in _CANVAS_WIDTHS]
+    widest = np.array([max(piece.width for piece in found) + GAP for found in pieces])
+    tallest = np.array([found[0].height + GAP for found in pieces])
+    bounds = [_least(areas, widest, tallest, *each) for each in tries]
+    hopes = [min(size[0] / height, size[1] / width) for height, width in bounds]
+    kept = {}
+
+    def tried(number):
+        layout = _in_rows(pieces, areas, widest, *tries[number], kept)
+        return layout, min(size[0] / layout[0], size[1] / layout[1])
+
+    # What the most hopeful layout reaches, others must be able to reach, or they are not packed.
+    floor = tried(int(np.argmax(hopes)))[1] * (1 - 1e-6)
+    best, best_scale = None, 0.0
+    for number in np.flatnonzero(np.array(hopes) >= floor):
+        layout, scale = tried(number)
+        if scale > best_scale * (1 + 1e-9):
+            best, best_scale = layout, scale
     return best
 
 
-def _in_rows(pieces, areas, rows, width):
-    cells, corners, top, widest = [], [], 0, 0
-    for row in np.unique(rows):
-        members = np.flatnonzero(rows == row)
+def _least(areas, widest, tallest, rows, width):
+    """Height and width of a canvas below which no packing of these rows of cells comes."""
+    height, whole = 0, 0
+    for members in rows:
+        cells = _cell_widths(areas, widest, members, width)
+        height += np.maximum(tallest[members], areas[members] / cells).max()
+        whole = max(whole, int(cells.sum()))
+    return height, whole
+
+
+def _cell_widths(areas, widest, members, width):
+    shares = np.round(width * areas[members] / areas[members].sum()).astype(int)
+    return np.maximum(shares, widest[members])
+
+
+def _in_rows(pieces, areas, widest, rows, width, kept):
+    cells, corners, top, whole = [], [], 0, 0
+    for members in rows:
         left, packed = 0, []
-        for member in members:
-            share = round(width * areas[member] / areas[members].sum())
-            cell_width = max(share, max(piece.width for piece in pieces[member]) + GAP)
-            inside, cell_height = _shelves(pieces[member], cell_width)
+        widths = _cell_widths(areas, widest, members, width).tolist()
+        for member, cell_width in zip(members.tolist(), widths, strict=True):
+            key = (member, cell_width)
+            if key not in kept:
+                kept[key] = _shelves(pieces[member], cell_width)
+            inside, cell_height = kept[key]
             packed.append((left, cell_width, cell_height))
             corners.append(inside)
             left += cell_width
         height = max(cell_height for *_, cell_height in packed)
         cells += [(top, cell_left, height, cell_width) for cell_left, cell_width, _ in packed]
-        top, widest = top + height, max(widest, left)
-    return top, widest, cells, corners
+        top, whole = top + height, max(whole, left)
+    return top, whole, cells, corners
 
 
 def _shelves(pieces, width):
     """First-fit shelf packing of pieces that are sorted by height; corners and height needed."""
-    shelves, corners, bottom = [], [], 0
+    free, tops, corners, bottom = [], [], [], 0
     for piece in pieces:
-        shelf = next((s for s in shelves if s[1] + piece.width + GAP <= width), None)
-        if shelf is None:
-            shelf = [bottom, 0]
-            shelves.append(shelf)
+        needed = piece.width + GAP
+        number = next((k for k, room in enumerate(free) if room >= needed), len(free))
+        if number == len(free):
+            free.append(width)
+            tops.append(bottom)
             bottom += piece.height + GAP
-        corners.append((shelf[0], shelf[1]))
-        shelf[1] += piece.width + GAP
+        corners.append((tops[number], width - free[number]))
+        free[number] -= needed
     return corners, bottom

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import Grid, first_line, marked_voxels, open_image, same_grid
+from .grids import Grid, first_line, marked_voxels, open_image, resample, same_grid
 from .storage.decompression import voxels
 from .storage.files import replacing
 
@@ -266,16 +266,7 @@ def to_grid(image, grid, *, interpolation="linear"):
     turned = image.as_reoriented(axes)
     if same_grid(turned, grid):
         return turned
-    from nilearn.image import resample_img
-
-    return resample_img(
-        image,
-        target_affine=grid.affine,
-        target_shape=grid.shape[:3],
-        interpolation=interpolation,
-        copy_header=False,
-        force_resample=True,
-    )
+    return resample(image, grid, interpolation)
 
 
 def to_spacing(image, spacing_mm, *, interpolation="nearest"):

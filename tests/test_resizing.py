@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from imaging import restore_grid, shrink_volume
-from imaging.resizing import resize_picture, resized, resizing_matrix
+from imaging.resizing import pixel_shares, resize_picture, resized, resizing_matrix
 
 
 @pytest.mark.parametrize("n_in, n_out", [(7, 3), (3, 7), (5, 5), (1, 4), (4, 1), (189, 72)])
@@ -59,3 +59,16 @@ def test_slices_of_a_synthetic_scan_are_the_same_averages(size, thickness):
     if len(down) < size:
         up = upsampling(size, len(down)).numpy()
         np.testing.assert_allclose(up, resizing_matrix(len(down), size), atol=1e-6)
+
+
+def test_shares_of_pixels_are_those_of_the_whole_picture():
+    canvas, content = (7, 10), (3, 4)
+    rng = np.random.default_rng(0)
+    pixels = tuple(rng.integers(0, n, 20) for n in canvas)
+    picture = np.zeros(canvas, np.float32)
+    values = rng.random(20, np.float32)
+    np.add.at(picture, pixels, values)
+    down, across = (resizing_matrix(*pair) for pair in zip(canvas, content, strict=True))
+    shares = pixel_shares(canvas, content, pixels)
+    np.testing.assert_allclose(shares @ values, (down @ picture @ across.T).ravel(), rtol=1e-5)
+    assert shares.nnz <= 20 * 4

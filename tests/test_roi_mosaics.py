@@ -156,3 +156,29 @@ def test_a_region_outside_the_image_and_a_foreign_picture_are_refused():
         RoiMosaic(atlas, ["block", "plate"]).pack(low)
     with pytest.raises(ImageError, match=r"\(5, 5\) where this mosaic"):
         RoiMosaic(atlas, ["block"]).unpack(np.ones((5, 5)), scan(np.eye(4)))
+
+
+@pytest.mark.parametrize("size", [None, 96, (60, 150)])
+def test_layouts_that_cannot_be_best_are_not_packed_and_the_best_is_the_same(size, monkeypatch):
+    from imaging import roi_mosaics
+
+    image = load_atlas("aal").image
+    grid = nib.Nifti1Image(np.zeros(tuple(n // 2 for n in image.shape), np.uint8), image.affine)
+    grid.set_sform(image.affine @ np.diag([2, 2, 2, 1]))
+    packed = []
+    shelves = roi_mosaics._shelves
+    monkeypatch.setattr(roi_mosaics, "_shelves", lambda *each: packed.append(1) or shelves(*each))
+
+    def layout():
+        packed.clear()
+        roi_mosaics._layout.cache_clear()
+        mosaic = RoiMosaic("aal", load_atlas("aal").regions[:30], size=size)
+        return mosaic.cells(grid), mosaic.pack(load_atlas("aal").image), len(packed)
+
+    cells, picture, some = layout()
+    monkeypatch.setattr(roi_mosaics, "_least", lambda *each: (1e-6, 1e-6))
+    same_cells, same_picture, everything = layout()
+    roi_mosaics._layout.cache_clear()
+    assert cells == same_cells
+    assert np.array_equal(picture, same_picture)
+    assert some < 0.8 * everything

@@ -1,6 +1,7 @@
 """Images in and out: orientation, refusals in one sentence, and back on the grid they came from."""
 
 import gzip
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 import imaging
-from imaging import ImageError
+from imaging import ImageError, to_grid
 
 RNG = np.random.default_rng(0)
 
@@ -155,3 +156,54 @@ def test_intensity_scale_ignores_the_size_of_the_background():
     mask = np.array([0, 1, 1, 0])
     np.testing.assert_array_equal(imaging.rescale_intensity(mask), mask)
     np.testing.assert_array_equal(imaging.rescale_intensity(np.full(5, 7.0)), np.zeros(5))
+
+
+class TestResampling:
+    """As nilearn's, without looking at what is empty and without a warning for each mask."""
+
+    @pytest.mark.parametrize("interpolation", ["nearest", "linear"])
+    @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+    @pytest.mark.parametrize("full", [True, False])
+    def test_it_gives_what_nilearn_gives(self, affine, interpolation, dtype, full):
+        from nilearn.image import resample_img
+
+        from imaging.grids import resample
+
+        rng = np.random.default_rng(0)
+        data = np.zeros((14, 12, 10), dtype)
+        part = data if full else data[3:7, 8:, 2:5]
+        part[...] = rng.integers(0, 200, part.shape)
+        image = nib.Nifti1Image(data, affine)
+        target = nib.affines.from_matvec(np.diag([1.3, 0.9, 1.1]), affine[:3, 3] - 2)
+        grid = nib.Nifti1Image(np.zeros((20, 19, 18), np.uint8), target)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = resample_img(
+                image,
+                target_affine=target,
+                target_shape=grid.shape,
+                interpolation=interpolation,
+                copy_header=False,
+                force_resample=True,
+            )
+        found = resample(image, grid, interpolation)
+        assert found.get_data_dtype() == expected.get_data_dtype()
+        compare = np.testing.assert_array_equal if full else np.testing.assert_allclose
+        compare(np.asanyarray(found.dataobj), np.asanyarray(expected.dataobj))
+
+    def test_masks_are_resampled_without_a_warning(self):
+        mask = nib.Nifti1Image(np.zeros((9, 9, 9), np.float32), np.eye(4))
+        mask.dataobj[4:6, 4:6, 4:6] = 1
+        grid = nib.Nifti1Image(np.zeros((5, 5, 5), np.uint8), np.diag([2, 2, 2, 1]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            placed = to_grid(mask, grid)
+        assert placed.get_fdata().sum() == 1
+
+    def test_empty_masks_and_fields_that_do_not_meet(self):
+        empty = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4))
+        far = nib.affines.from_matvec(np.eye(3), [50, 50, 50])
+        grid = nib.Nifti1Image(np.zeros((5, 5, 5), np.uint8), np.diag([2, 2, 2, 1]))
+        assert not to_grid(empty, grid).get_fdata().any()
+        with pytest.raises(ValueError, match="does not contain any of the data"):
+            to_grid(empty, nib.Nifti1Image(np.zeros((5, 5, 5), np.uint8), far))

@@ -20,7 +20,7 @@ from imaging.volumes import PICTURE_SUFFIXES, read_picture
 from ..cells import nearest
 from ..errors import CohortError
 
-__all__ = ["load_cohort"]
+__all__ = ["load_cohort", "load_patients"]
 
 _MISSING = ["n/a", "N/A", "NA", "nan", "NaN", ""]
 _LISTED = 20
@@ -74,6 +74,53 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
     ...     "study/participants.tsv", {"t1w": "sub-*/anat/*_T1w.nii.gz"}, target="wab_aq"
     ... )  # doctest: +SKIP
     """
+    path, table = _opened(participants_tsv, images, require)
+    if target not in table.columns:
+        raise CohortError(
+            f"column {target!r} not found in {str(path)!r}; it has {', '.join(table.columns)}"
+            f"{nearest(target, table.columns) or '.'} Give one of them as target"
+        )
+    table = _with_target(table, target)
+    scans = _usable_scans(table, path, images, require)
+    X = scans.join(table.drop(columns=target))
+    y = table[target].loc[X.index]
+    if pd.api.types.is_float_dtype(y.dtype) and (y == y.round()).all():
+        y = y.astype(np.int64)
+    X.attrs["cohort"] = {**_about(X, path, images), "target": target}
+    return X, y
+
+
+def load_patients(participants_tsv, images, *, require="all"):
+    """Load a table of patients whose outcome is not known, and find their scans.
+
+    Parameters
+    ----------
+    participants_tsv, images, require
+        As `load_cohort`.
+
+    Returns
+    -------
+    DataFrame, one row per patient
+        The image columns (absolute paths), then every other column of the table.
+
+    Raises
+    ------
+    CohortError
+        As `load_cohort`.
+
+    Examples
+    --------
+    >>> X = load_patients("ward/participants.tsv", {"lesion": "sub-*_lesion.nii.gz"})
+    ... # doctest: +SKIP
+    """
+    path, table = _opened(participants_tsv, images, require)
+    X = _usable_scans(table, path, images, require).join(table)
+    X.attrs["cohort"] = _about(X, path, images)
+    return X
+
+
+def _opened(participants_tsv, images, require):
+    """The path of a table and what it holds, which leaves room for the images."""
     if require not in ("all", "usable"):
         raise CohortError(f"require must be 'all' or 'usable', got {require!r}")
     if not isinstance(images, dict):
@@ -83,50 +130,48 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
         )
     path = Path(participants_tsv).expanduser().absolute()
     table = _read_table(path)
-    if target not in table.columns:
-        raise CohortError(
-            f"column {target!r} not found in {str(path)!r}; it has {', '.join(table.columns)}"
-            f"{nearest(target, table.columns) or '.'} Give one of them as target"
-        )
     clash = [name for name in images if name in table.columns]
     if clash:
         raise CohortError(
             f"image column {clash[0]!r} is also a column of {path.name}; name the image otherwise"
         )
-    table = _with_target(table, target)
-    scans, problems = _find_scans(table.index, path.parent, images)
-    if problems:
-        report = "; ".join(problems[:_LISTED])
-        if len(problems) > _LISTED:
-            report += f"; and {len(problems) - _LISTED} more"
-        affected = scans.index[scans.isna().any(axis=1)]
-        if require == "all":
-            raise CohortError(
-                f"{len(affected)} of {len(table)} patients lack a usable scan: {report}. Mend the "
-                "folder or the pattern, or leave these patients out with require='usable'"
-            )
-        warnings.warn(
-            f"{len(affected)} of {len(table)} patients are left out for lack of a usable scan: "
-            f"{report}",
-            stacklevel=2,
-        )
-        scans = scans.drop(index=affected)
-        if scans.empty:
-            raise CohortError(f"no patient of {str(path)!r} has all of {', '.join(images)}")
-    X = scans.join(table.drop(columns=target))
-    y = table[target].loc[X.index]
-    if pd.api.types.is_float_dtype(y.dtype) and (y == y.round()).all():
-        y = y.astype(np.int64)
-    X.attrs["cohort"] = {
+    return path, table
+
+
+def _about(X, path, images):
+    return {
         "name": path.parent.name,
         "simulated": False,
         "description": f"{len(X)} patients from {path.name} of {path.parent.name}.",
         "source": path.parent.name,
         "licence": "as stated by its owner",
         "image_columns": list(images),
-        "target": target,
     }
-    return X, y
+
+
+def _usable_scans(table, path, images, require):
+    """Paths of the scans, of patients who have all of them."""
+    scans, problems = _find_scans(table.index, path.parent, images)
+    if not problems:
+        return scans
+    report = "; ".join(problems[:_LISTED])
+    if len(problems) > _LISTED:
+        report += f"; and {len(problems) - _LISTED} more"
+    affected = scans.index[scans.isna().any(axis=1)]
+    if require == "all":
+        raise CohortError(
+            f"{len(affected)} of {len(table)} patients lack a usable scan: {report}. Mend the "
+            "folder or the pattern, or leave these patients out with require='usable'"
+        )
+    warnings.warn(
+        f"{len(affected)} of {len(table)} patients are left out for lack of a usable scan: "
+        f"{report}",
+        stacklevel=3,
+    )
+    scans = scans.drop(index=affected)
+    if scans.empty:
+        raise CohortError(f"no patient of {str(path)!r} has all of {', '.join(images)}")
+    return scans
 
 
 def _read_table(path):

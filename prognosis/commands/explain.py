@@ -49,8 +49,8 @@ def add(commands):
         "model",
         type=Path,
         metavar="MODEL",
-        help="file with a fitted model, from joblib.dump or pickle. Opening such a file runs "
-        "whatever code it holds: open only files that you trust",
+        help="file with a fitted model: from `prognosis fit` or `save`; or from joblib.dump or "
+        "pickle, and opening such a file runs whatever code it holds: only files that you trust",
     )
     add_named_cohort(add)
     add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
@@ -90,11 +90,17 @@ def _explain(options):
 
 
 def _opened_model(path):
-    """Read a model that joblib or pickle wrote; says on stderr that this runs its code."""
+    """Read a model, of joblib or pickle after saying on stderr that this runs its code."""
+    import zipfile
+
     import joblib
+
+    from ..saving.archive import load
 
     if not path.is_file():
         raise ValueError(f"no model file at {str(path)!r}")
+    if zipfile.is_zipfile(path):
+        return load(path)
     tell(f"opening {path} runs whatever code it holds; open only files that you trust")
     try:
         return joblib.load(path)

@@ -20,6 +20,7 @@ __all__ = [
     "USUAL",
     "add_cohort_options",
     "add_training_options",
+    "chosen_columns",
     "load_study",
     "use_settings",
 ]
@@ -139,6 +140,52 @@ def load_study(options, *, ordinal=False):
 
     from ..studies.published import build_study
 
+    X, y, columns, network = chosen_columns(options)
+    if not columns["tabular"] and columns["lesion"] is None:
+        raise UsageError("nothing to build a baseline from: name columns with --tabular")
+    if ordinal and not is_numeric_dtype(y.dtype):
+        raise UsageError(f"--cut {options.cut}: the outcome {y.name} is text, which has no order")
+    say(options, f"{len(X)} patients" + ("; measuring lesions" if columns["lesion"] else ""))
+    place_atlas = options.place_atlas or DEFAULTS.get(options.cohort, {}).get("place_atlas")
+    return build_study(
+        X,
+        y,
+        **{**columns, "atlas": options.atlas or X.attrs.get("cohort", {}).get("atlas", "aal")},
+        place_atlas=place_atlas,
+        memory=options.memory,
+        ordinal=ordinal,
+        labels=options.labels,
+        space=options.space,
+        patient=options.patient,
+        n_jobs=options.n_jobs,
+        random_state=options.random_state,
+        **network,
+    )
+
+
+def chosen_columns(options):
+    """Load the cohort that the options name, and find out which of its columns are meant.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+
+    Returns
+    -------
+    X : DataFrame
+    y : Series
+    columns : dict
+        ``image`` and ``lesion`` (or None), ``tabular``, and ``atlas`` of the model of places.
+    network : dict
+        Parameters of the networks.
+
+    Raises
+    ------
+    UsageError
+        If an option names a column or an image that is not there.
+    CohortError
+        If the cohort cannot be used.
+    """
     say(options, "loading the cohort")
     X, y = load_named_cohort(options)
     defaults = DEFAULTS.get(options.cohort, {})
@@ -152,30 +199,11 @@ def load_study(options, *, ordinal=False):
             if name not in X.columns:
                 meant = nearest(name, X.columns)
                 raise UsageError(f"{option} {name}: the table has {', '.join(X.columns)}{meant}")
-    if not tabular and lesion is None:
-        raise UsageError("nothing to build a baseline from: name columns with --tabular")
-    if ordinal and not is_numeric_dtype(y.dtype):
-        raise UsageError(f"--cut {options.cut}: the outcome {y.name} is text, which has no order")
-    cnn = {"device": options.device, "epochs": options.epochs}
-    cnn["mosaic_size"] = options.mosaic_size or defaults.get("mosaic_size")
-    say(options, f"{len(X)} patients; measuring lesions" if lesion else f"{len(X)} patients")
-    return build_study(
-        X,
-        y,
-        image=image,
-        tabular=tabular,
-        lesion=lesion,
-        atlas=options.atlas or X.attrs.get("cohort", {}).get("atlas", "aal"),
-        place_atlas=options.place_atlas or defaults.get("place_atlas"),
-        memory=options.memory,
-        ordinal=ordinal,
-        labels=options.labels,
-        space=options.space,
-        patient=options.patient,
-        n_jobs=options.n_jobs,
-        random_state=options.random_state,
-        **{name: value for name, value in cnn.items() if value is not None},
-    )
+    network = {"device": options.device, "epochs": options.epochs}
+    network["mosaic_size"] = options.mosaic_size or defaults.get("mosaic_size")
+    network = {name: value for name, value in network.items() if value is not None}
+    atlas = options.place_atlas or defaults.get("place_atlas") or options.atlas or "natbrainlab"
+    return X, y, {"image": image, "lesion": lesion, "tabular": tabular, "atlas": atlas}, network
 
 
 def _image_columns(options, X, defaults):

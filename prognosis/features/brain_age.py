@@ -120,6 +120,8 @@ class BrainAgeGap(ReadsTemplate, ImageMeasurement):
 
     __metadata_request__fit: ClassVar = {"groups": True}
 
+    only_measures: ClassVar = False
+
     image: str = parameter(
         "flair",
         str,

@@ -5,6 +5,8 @@ model of all cubes with a ridge penalty says it. Patients being fewer than cubes
 written in the patients' coordinates, which any learner takes.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
@@ -62,6 +64,8 @@ class LesionKernel(PlacedMeasurement):
     >>> features.shape, round(float((features**2).sum(axis=1).mean() ** 0.5), 3)
     ((3, 2), 3.2)
     """
+
+    only_measures: ClassVar = False
 
     image: str = parameter(
         "lesion",

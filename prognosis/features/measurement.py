@@ -6,6 +6,7 @@ comparison all folds and models share it.
 
 import os
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,9 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
     ----------
     {parameters}
     """
+
+    # Whether `fit` looks at the parameters alone; a subclass that learns from patients says no.
+    only_measures: ClassVar = True
 
     memory: object = parameter(
         None,

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import MISSING
+from typing import ClassVar
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -56,6 +57,8 @@ class ScanEmbedding(ImageMeasurement):
     >>> ScanEmbedding("t1w", encoder=encoder, n_components=2).fit_transform(X).columns[-2:].tolist()
     ['scan_0', 'scan_1']
     """
+
+    only_measures: ClassVar = False
 
     image: str = parameter(
         "t1w",
