@@ -1,4 +1,4 @@
-"""The command line: ``prognosis check``, ``compare``, ``search``, ``explain`` and ``segment``.
+"""The command line: ``prognosis check``, ``compare``, ``search``, ``explain``, and so on.
 
 Each command is a module of `prognosis.commands`; here is only which there are, and the exit code
 that says what went wrong. Progress goes to stderr, results to stdout.
@@ -10,7 +10,7 @@ import sys
 from imaging.errors import ImagingError
 
 from . import __version__
-from .commands import check, compare, explain, search, segment
+from .commands import cache, check, compare, explain, search, segment
 from .commands.common import (
     BAD_DATA,
     EXIT_CODES,
@@ -79,7 +79,7 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"prognosis {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (check, compare, search, explain, segment):
+    for command in (check, compare, search, explain, segment, cache):
         command.add(commands)
     return parser
 
