@@ -260,11 +260,11 @@ def test_savings_are_measured(tmp_path):
                 bank.fetch(recipe, _scan(value))
         with counting() as measured:
             assert [double(_scan(value)) for value in (1, 1)] == [2.0, 2.0]
-    assert (savings.prepared, savings.reused) == (2, 2)
-    assert (measured.prepared, measured.reused) == (1, 1)
+    assert (savings.images_prepared, savings.images_reused) == (2, 2)
+    assert (measured.images_prepared, measured.images_reused) == (1, 1)
     assert savings.prepare_seconds >= 0.1
     assert 0.02 < savings.saved_seconds <= 0.1 * 2
-    assert outer.prepared == 0  # who counts within says what it found
+    assert outer.images_prepared == 0  # who counts within says what it found
 
 
 # ----------------------------------------------------------------- the command
@@ -289,9 +289,9 @@ def test_the_command_shows_limits_and_clears(run, tmp_path):
     assert rows[IMAGES][2] == "5" and rows[IMAGES][-2] == "2001-09-09"
     assert rows[FITS][2] == "2" and rows["other files"][2:4] == ["1", "2"] and "limit: none" in out
     code, out, _ = run(tmp_path, "--limit", "13kB")
-    assert code == 0 and "limit: 13 kB" in out and "3 removed" in out
+    assert code == 0 and "limit: 13 kB" in out and "4 removed" in out
     code, out, _ = run(tmp_path, "--clear", "images")
-    assert code == 0 and "2 removed" in out
+    assert code == 0 and "1 removed" in out
     assert CacheFolder(tmp_path).look()[FITS]["entries"] == 2
     code, out, _ = run(tmp_path, "--limit", "none", "--clear")
     assert code == 0 and "2 removed" in out and "limit: none" in out

@@ -30,6 +30,7 @@ from .progress import Progress
 from .ready import search_space
 from .results import (
     fold_results,
+    image_summary,
     in_words,
     mean_times,
     pruning_summary,
@@ -66,8 +67,10 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
     cv_results_ : dict of str to ndarray of shape (n_trials,)
         As of `GridSearchCV`, one row per trial that was finished, with ``state`` ("complete",
         "pruned" or "failed"), ``n_folds_run``, ``n_epochs_run`` and ``epochs_saved`` of networks,
-        ``seconds``, and ``trial``, its number in the study. Scores of folds that were not run are
-        NaN, and so is the mean of such a trial.
+        ``seconds``, and ``trial``, its number in the study. ``images_prepared`` were read and
+        prepared (or measured) in ``prepare_seconds``, ``images_reused`` had been before, which
+        saved ``saved_seconds``: what they took then less what reading them took now, both added up
+        over threads. Scores of folds that were not run are NaN, and so is the mean of such a trial.
     pruning_ : dict of str to int
         How many trials were pruned, and folds and epochs of networks run and saved.
     study_ : optuna.study.Study
@@ -167,13 +170,17 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         -------
         dict
             ``trials``, ``pruned``, ``failed``, ``folds_run``, ``folds_saved``, ``epochs_run``,
-            ``epochs_saved``, ``seconds`` of all trials, ``chosen`` (parameters and values as text),
-            ``inner_score`` (`best_score_`) and ``scoring``, its name.
+            ``epochs_saved``, ``seconds`` of all trials, ``trial_seconds`` of the median one, what
+            images cost in all trials (as in `cv_results_`), ``chosen`` (parameters and values as
+            text), ``inner_score`` (`best_score_`) and ``scoring``, its name.
         """
         check_is_fitted(self, "best_params_")
         scoring = self.refit if self.multimetric_ else self.scoring
+        seconds = self.cv_results_["seconds"]
         return self.pruning_ | {
-            "seconds": float(np.sum(self.cv_results_["seconds"])),
+            "seconds": float(np.sum(seconds)),
+            "trial_seconds": float(np.median(seconds)),
+            **image_summary({name: list(values) for name, values in self.cv_results_.items()}),
             "chosen": in_words(self.best_params_),
             "inner_score": self.best_score_,
             "scoring": scoring if isinstance(scoring, str) else "score",

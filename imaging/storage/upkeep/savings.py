@@ -18,7 +18,7 @@ class Savings:
 
     Attributes
     ----------
-    prepared, reused : int
+    images_prepared, images_reused : int
         Scans that were read and prepared (or measured), and those of which the result was there.
     prepare_seconds : float
         Of preparing, added up over threads.
@@ -31,15 +31,18 @@ class Savings:
     ...     note_made(2.0)
     ...     note_reused(2.0, reading=0.5)
     >>> savings.as_dict() == {
-    ...     "prepared": 1, "reused": 1, "prepare_seconds": 2.0, "saved_seconds": 1.5
+    ...     "images_prepared": 1,
+    ...     "images_reused": 1,
+    ...     "prepare_seconds": 2.0,
+    ...     "saved_seconds": 1.5,
     ... }
     True
     """
 
-    NAMES = ("prepared", "reused", "prepare_seconds", "saved_seconds")
+    NAMES = ("images_prepared", "images_reused", "prepare_seconds", "saved_seconds")
 
     def __init__(self):
-        self.prepared, self.reused = 0, 0
+        self.images_prepared, self.images_reused = 0, 0
         self.prepare_seconds, self.saved_seconds = 0.0, 0.0
 
     def as_dict(self):
@@ -71,13 +74,12 @@ def counting():
 
 def note_made(seconds):
     """A scan was read and prepared in so many seconds."""
-    pass_on({"prepared": 1, "reused": 0, "prepare_seconds": seconds, "saved_seconds": 0.0})
+    pass_on(dict(zip(Savings.NAMES, (1, 0, seconds, 0.0), strict=True)))
 
 
 def note_reused(seconds, *, reading):
     """What had taken so many seconds to make was read in so many."""
-    saved = seconds - reading
-    pass_on({"prepared": 0, "reused": 1, "prepare_seconds": 0.0, "saved_seconds": saved})
+    pass_on(dict(zip(Savings.NAMES, (0, 1, 0.0, seconds - reading), strict=True)))
 
 
 def pass_on(counts):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from imaging.storage.bank import ImageBank, sharing
 from imaging.storage.files import ScratchFolder
+from imaging.storage.upkeep.savings import counting
 
 from ...errors import CohortError, ModelError
 from ...estimators.base import ImageEstimator
@@ -57,7 +58,8 @@ def cross_predict(
     predictions : DataFrame
         See `Comparison.predictions`.
     timings : DataFrame
-        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``.
+        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``, and what images
+        cost, see `Savings`.
     searches : DataFrame
         See `Comparison.searches`.
 
@@ -128,7 +130,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
             y = pd.Series(ordinal.exceeding(y), y.index, name=y.name)
     try:
         # A worker on another machine does not see the folder, and prepares for itself.
-        with sharing(bank if bank.folder.is_dir() else None):
+        with sharing(bank if bank.folder.is_dir() else None), counting() as images:
             start = time.perf_counter()
             train = split.train
             model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
@@ -151,7 +153,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
         _check_values(place, column, value, X_test)
     where = {"model": name, "repeat": split.repeat, "fold": split.fold}
     frame = pd.DataFrame({"patient": X_test.index.to_numpy(), **where, **of_patients, **values})
-    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted}
+    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted} | images.as_dict()
     return frame, {**where, **seconds, "search": search and where | search}
 
 
