@@ -253,7 +253,8 @@ def test_searches_of_ordinal_outcomes(cohort):
 
 def test_what_images_cost_is_counted_and_said(tmp_path):
     """Every scan is measured once, for all trials and folds, also inside of a comparison."""
-    X, y = make_stroke_cohort(12, spacing_mm=8, folder=tmp_path / "scans", random_state=0)
+    X, _ = make_stroke_cohort(12, spacing_mm=8, folder=tmp_path / "scans", random_state=0)
+    y = pd.Series([0, 1] * 6, X.index)
     model = make_pipeline(LesionSize("lesion"), TabularEncoder(["lesion_ml"]), LogisticRegression())
     search = OptunaSearch(model, cv=2, n_trials=3, pruner=None, random_state=0)
     summary = clone(search).fit(X, y).search_summary()
