@@ -264,11 +264,11 @@ def test_what_images_cost_is_counted_and_said(tmp_path):
 
     result = compare({"model": model, "searched": search}, X, y, cv=2, random_state=0)
     rows = result.folds.groupby("model")[["images_prepared", "images_reused"]].sum()
-    # Outside 12 in each of 2 folds; inside 6 in each of 2 outer and 2 inner folds and 3 trials,
-    # then the best again, the predictions, and the outer score.
+    # Six of each outer fold, for the fit, predictions and probabilities; of the search in 2 inner
+    # folds of 3 trials, then for the best again, predictions, probabilities and the outer score.
     assert rows["images_prepared"].sum() == 12
-    assert rows.loc["searched"].sum() == 2 * (3 * 2 * 6 + 6 + 6 + 6)
-    assert rows.loc["model"].sum() == 2 * 12
+    assert rows.loc["searched"].sum() == 2 * 6 * (2 * 3 + 4)
+    assert rows.loc["model"].sum() == 2 * 6 * 3
     assert result.searches["images_reused"].sum() + result.searches["images_prepared"].sum() == 72
     page = result.to_html(tmp_path / "report.html").read_text()
     assert "Images were read and prepared 12 times" in page

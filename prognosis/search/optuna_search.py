@@ -68,9 +68,10 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         As of `GridSearchCV`, one row per trial that was finished, with ``state`` ("complete",
         "pruned" or "failed"), ``n_folds_run``, ``n_epochs_run`` and ``epochs_saved`` of networks,
         ``seconds``, and ``trial``, its number in the study. ``images_prepared`` were read and
-        prepared (or measured) in ``prepare_seconds``, ``images_reused`` had been before, which
-        saved ``saved_seconds``: what they took then less what reading them took now, both added up
-        over threads. Scores of folds that were not run are NaN, and so is the mean of such a trial.
+        prepared (or measured) in ``prepare_seconds``; ``images_reused`` had been before, and were
+        read in ``read_seconds``, which saved ``saved_seconds``: what they took then less what
+        reading took now. All are added up over threads. Scores of folds that were not run are NaN,
+        and so is the mean of such a trial.
     pruning_ : dict of str to int
         How many trials were pruned, and folds and epochs of networks run and saved.
     study_ : optuna.study.Study

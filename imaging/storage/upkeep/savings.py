@@ -20,8 +20,8 @@ class Savings:
     ----------
     images_prepared, images_reused : int
         Scans that were read and prepared (or measured), and those of which the result was there.
-    prepare_seconds : float
-        Of preparing, added up over threads.
+    prepare_seconds, read_seconds : float
+        Of preparing, and of finding and reading what was there; added up over threads.
     saved_seconds : float
         What the reused ones took when they were made, less what reading them took now.
 
@@ -34,19 +34,26 @@ class Savings:
     ...     "images_prepared": 1,
     ...     "images_reused": 1,
     ...     "prepare_seconds": 2.0,
+    ...     "read_seconds": 0.5,
     ...     "saved_seconds": 1.5,
     ... }
     True
     """
 
-    NAMES = ("images_prepared", "images_reused", "prepare_seconds", "saved_seconds")
+    NAMES = (
+        "images_prepared",
+        "images_reused",
+        "prepare_seconds",
+        "read_seconds",
+        "saved_seconds",
+    )
 
     def __init__(self):
         self.images_prepared, self.images_reused = 0, 0
-        self.prepare_seconds, self.saved_seconds = 0.0, 0.0
+        self.prepare_seconds, self.read_seconds, self.saved_seconds = 0.0, 0.0, 0.0
 
     def as_dict(self):
-        """The four numbers by name."""
+        """The numbers by name."""
         return {name: getattr(self, name) for name in self.NAMES}
 
     def add(self, counts):
@@ -74,12 +81,12 @@ def counting():
 
 def note_made(seconds):
     """A scan was read and prepared in so many seconds."""
-    pass_on(dict(zip(Savings.NAMES, (1, 0, seconds, 0.0), strict=True)))
+    pass_on(dict(zip(Savings.NAMES, (1, 0, seconds, 0.0, 0.0), strict=True)))
 
 
 def note_reused(seconds, *, reading):
     """What had taken so many seconds to make was read in so many."""
-    pass_on(dict(zip(Savings.NAMES, (0, 1, 0.0, seconds - reading), strict=True)))
+    pass_on(dict(zip(Savings.NAMES, (0, 1, 0.0, reading, seconds - reading), strict=True)))
 
 
 def pass_on(counts):

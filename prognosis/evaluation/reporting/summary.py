@@ -265,7 +265,7 @@ def image_cost(counts):
     seconds, saved = counts["prepare_seconds"], counts["saved_seconds"]
     text = f"Images were read and prepared {prepared} times, in {in_time(seconds)}"
     if reused:
-        saved = f"{in_time(saved)} of preparing" if saved > 0 else "no time"
+        saved = f"{in_time(saved)}" if saved > 0 else "no time"
         text += f", and {reused} times were there already, which saved {saved}"
     return f"{text} (measured; added up over what ran at once)."
 
