@@ -3,9 +3,12 @@
 Any backend of joblib does; here it is Dask with two worker processes on this machine.
 """
 
+import ast
 import os
+import re
 import signal
 import sys
+from pathlib import Path
 
 import cloudpickle
 import joblib
@@ -96,3 +99,15 @@ def test_a_killed_worker_loses_nothing(cluster, cohort, tmp_path):
             there = compare(models, X, y, **kept)  # as the user would, and goes on
     assert not fuse.exists()
     pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
+
+
+def test_the_page_shows_code_that_could_run():
+    """Every piece is Python, and imports from this package what there is."""
+    import prognosis
+
+    page = (Path(__file__).parents[1] / "docs" / "scale_out.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(pieces) >= 4
+    for node in (node for piece in pieces for node in ast.walk(ast.parse(piece))):
+        if isinstance(node, ast.ImportFrom) and node.module == "prognosis":
+            assert all(hasattr(prognosis, alias.name) for alias in node.names)

@@ -251,6 +251,18 @@ def test_searches_of_ordinal_outcomes(cohort):
     assert result.searches["outer_score"].notna().all() and len(result.searches) == 6
 
 
+def test_a_space_that_is_a_function_is_told_by_what_it_drew(cohort, tmp_path):
+    def space(trial):
+        strong = trial.suggest_categorical("penalty", ["strong", "weak"]) == "strong"
+        return {"logisticregression": LogisticRegression(C=0.01 if strong else 1.0)}
+
+    search = searching(n_trials=3, pruner=None).set_params(space=space).fit(*cohort)
+    assert search.search_summary()["chosen"] in ("penalty='strong'", "penalty='weak'")
+    page = search_report(search, tmp_path / "page.html").read_text()
+    rows = page[page.index("Every trial") : page.index("Methods")]
+    assert rows.count("penalty=") == 3 and "LogisticRegression(" not in rows
+
+
 def test_what_images_cost_is_counted_and_said(tmp_path):
     """Every scan is measured once, for all trials and folds, also inside of a comparison."""
     X, _ = make_stroke_cohort(12, spacing_mm=8, folder=tmp_path / "scans", random_state=0)

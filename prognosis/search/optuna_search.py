@@ -172,8 +172,8 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         dict
             ``trials``, ``pruned``, ``failed``, ``folds_run``, ``folds_saved``, ``epochs_run``,
             ``epochs_saved``, ``seconds`` of all trials, ``trial_seconds`` of the median one, what
-            images cost in all trials (as in `cv_results_`), ``chosen`` (parameters and values as
-            text), ``inner_score`` (`best_score_`) and ``scoring``, its name.
+            images cost in all trials (as in `cv_results_`), ``chosen`` (what `drawn_params` says,
+            as text), ``inner_score`` (`best_score_`) and ``scoring``, its name.
         """
         check_is_fitted(self, "best_params_")
         scoring = self.refit if self.multimetric_ else self.scoring
@@ -182,10 +182,29 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
             "seconds": float(np.sum(seconds)),
             "trial_seconds": float(np.median(seconds)),
             **image_summary({name: list(values) for name, values in self.cv_results_.items()}),
-            "chosen": in_words(self.best_params_),
+            "chosen": in_words(self.drawn_params(self.best_index_)),
             "inner_score": self.best_score_,
             "scoring": scoring if isinstance(scoring, str) else "score",
         }
+
+    def drawn_params(self, row):
+        """What was drawn for a row of `cv_results_`, for reading: a dict.
+
+        Parameters
+        ----------
+        row : int
+
+        Returns
+        -------
+        dict
+            The parameters themselves; where `space` is a function, which may return whole
+            estimators, what it asked the trial for, by the names that it gave.
+        """
+        check_is_fitted(self, "best_params_")
+        if not callable(self.space):
+            return self.cv_results_["params"][row]
+        number = self.cv_results_["trial"][row]
+        return next(trial.params for trial in self.study_.trials if trial.number == number)
 
     def get_metadata_routing(self):
         """Where metadata go; see scikit-learn's user guide on metadata routing.

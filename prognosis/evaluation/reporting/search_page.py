@@ -162,7 +162,7 @@ def _rendered(search):
         sentences=_sentences(search, about, table),
         chosen=[
             (name, in_words({"": value})[1:], in_words({"": own[name]})[1:] if name in own else "–")
-            for name, value in search.best_params_.items()
+            for name, value in search.drawn_params(search.best_index_).items()
         ],
         figures={key: figure and Markup(figure) for key, figure in figures.items()},
         n_complete=int((table["state"] == "complete").sum()),
@@ -209,7 +209,7 @@ def _sentences(search, about, table):
 def _rows(search, table):
     rows = []
     for number, row in table.iterrows():
-        params = search.cv_results_["params"][number]
+        params = search.drawn_params(number)
         rows.append(
             {
                 "number": number + 1,
