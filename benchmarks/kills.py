@@ -244,7 +244,8 @@ def _count(notes):
 
 def _finished(folder):
     """Finished fits and patients that are kept, and what would change if one were done again."""
-    kept = [*(folder / "finished").rglob("output.pkl"), *(folder / "scans").rglob("*.json")]
+    # What a killed run was writing has a name that begins with a dot.
+    kept = [*(folder / "finished").rglob("output.pkl"), *(folder / "scans").rglob("sub-*.json")]
     return {path: path.stat().st_ino for path in kept}
 
 

@@ -14,12 +14,16 @@ import cloudpickle
 import joblib
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from prognosis import (
     LesionSize,
+    OptunaSearch,
     StitchedSliceClassifier,
+    TabularEncoder,
     compare,
     explain,
     logistic_ladder,
@@ -71,6 +75,20 @@ def test_an_explanation_is_that_of_one_process(cluster, cohort):
     with joblib.parallel_config("dask"):
         there = explain(network, X[:4], method="gradient", random_state=0)
     pd.testing.assert_frame_equal(there.by_region(), here.by_region(), check_exact=True)
+
+
+def test_a_search_is_that_of_one_process(cluster, cohort):
+    X, y = cohort
+    model = make_pipeline(LesionSize("lesion"), TabularEncoder(["lesion_ml"]), LogisticRegression())
+    space = {"logisticregression__C": [0.01, 0.1, 1.0, 10.0]}
+    search = OptunaSearch(model, space, cv=3, n_trials=4, n_jobs=2, random_state=0)
+    here = clone(search).fit(X, y).cv_results_
+    with joblib.parallel_config("dask"):
+        there = clone(search).fit(X, y).cv_results_
+    assert here["params"] == there["params"]
+    for fold in range(3):
+        name = f"split{fold}_test_score"
+        assert here[name].tolist() == there[name].tolist()
 
 
 def burn(table, fuse):

@@ -159,6 +159,8 @@ def test_nothing_that_is_read_again_and_again_leaves(tmp_path):
     assert cache.clear() == (0, 1) and entry.path.exists()
     del using
     assert cache.clear() == (1, 0) and not entry.path.exists()
+    assert not list((tmp_path / "images").iterdir())  # nor empty folders and locks
+    np.testing.assert_array_equal(bank.fetch(RECIPE, _scan(2))[1], 2.0)
 
 
 def test_who_was_killed_uses_nothing(tmp_path):

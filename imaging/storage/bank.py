@@ -222,13 +222,9 @@ class ImageBank:
 
     def _found(self, path):
         """Entry and array of a file, or None where there is none that is whole."""
-        try:
-            if self.cache is not None:
+        if self.cache is not None:
+            with contextlib.suppress(OSError):  # somebody else's, or not there
                 os.utime(path)  # the time of its last use, see `upkeep`; before it is read
-        except PermissionError:
-            pass  # somebody else's
-        except OSError:
-            return None
         return _found(path)
 
     def _written(self, path, array, grid, note=None, seconds=0.0):

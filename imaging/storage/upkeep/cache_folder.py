@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..files import is_left_over
-from .entries import FITS, KINDS, find_entries, remove
+from .entries import FITS, KINDS, find_entries, remove, remove_empty
 from .limits import find_limit, set_limit, shrink
 from .usage import earliest_use
 
@@ -135,4 +135,5 @@ class CacheFolder:
                 if is_left_over(path):
                     with suppress(OSError):
                         os.unlink(path)
+        remove_empty(self.folder)
         return removed, kept

@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "find_entries",
     "remove",
+    "remove_empty",
 ]
 
 # An image begins with its mark; the checksum of a pickle follows it, since pickles end by
@@ -34,6 +35,7 @@ SEAL_LENGTH = len(SEAL) + 64 + 1
 IMAGES, VALUES, FITS = "prepared images", "computed values", "finished fits"
 KINDS = (IMAGES, VALUES, FITS)
 _IMAGE = re.compile(r".*/[0-9a-f]{64}/[0-9a-f]{3}/[0-9a-f]{64}\.image")
+_LOCKED = re.compile(r".*/(calling|[0-9a-f]{64})/[0-9a-f]{3}")
 _PICKLE = re.compile(r"(.*)/[0-9a-f]{32}/output\.pkl")
 # Only these two functions have their results kept, see `caching` and `compare(resume=)`.
 _MAKERS = {
@@ -127,6 +129,25 @@ def remove(entry):
     with suppress(OSError):  # it holds another file
         path.parent.rmdir()
     return True
+
+
+def remove_empty(folder):
+    """Remove the folders of prepared images that hold nothing but a lock that nobody holds.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+    """
+    from filelock import FileLock, Timeout
+
+    for here, _, names in os.walk(folder, topdown=False):
+        if names != ["lock"] or not _LOCKED.fullmatch(here.replace(os.sep, "/")):
+            continue
+        with suppress(OSError, Timeout):
+            with FileLock(os.path.join(here, "lock"), timeout=0):
+                os.unlink(os.path.join(here, "lock"))
+            os.rmdir(here)
+            os.rmdir(os.path.dirname(here))  # if this was the last one
 
 
 def _kind(path):
