@@ -105,7 +105,7 @@ def image_identity(image):
     return ("in memory", identity(open_image(image)))
 
 
-def cached_call(memory, function, recognise=image_identity, locked=None):
+def cached_call(memory, function, recognise=image_identity, locked=None, counted=True):
     """Wrap `function(image, *args)` so that its result is kept in `memory`.
 
     Parameters
@@ -118,6 +118,8 @@ def cached_call(memory, function, recognise=image_identity, locked=None):
         What tells one image from another.
     locked : callable, default=None
         Takes the key of a result and returns a context in which it is looked for and made.
+    counted : bool, default=True
+        Whether this is what a scan costs, see `upkeep.savings`.
 
     Returns
     -------
@@ -134,9 +136,9 @@ def cached_call(memory, function, recognise=image_identity, locked=None):
         key = identity((maker, recognise(image), args))
         with nullcontext() if locked is None else locked(key):
             result, seconds = keyed(key, function, args, image=image, made=made)
-        if made:
+        if made and counted:
             note_made(seconds)
-        else:
+        elif counted:
             note_reused(seconds, reading=time.perf_counter() - start)
         return result
 

@@ -110,7 +110,7 @@ def remove(entry):
     bool
         Whether it is gone.
     """
-    path = Path(entry.path)
+    path, aside = Path(entry.path), None
     try:
         if not _is_marked(entry):
             return False
@@ -121,11 +121,12 @@ def remove(entry):
         if aside.stat().st_mtime_ns != entry.used_ns:
             os.replace(aside, path)
             return False
-        aside.unlink()
     except OSError:  # in use (Windows), somebody else's, or gone already
-        with suppress(OSError, UnboundLocalError):
-            aside.unlink()
         return not path.exists()
+    finally:
+        if aside is not None:
+            with suppress(OSError):  # it is back in its place
+                aside.unlink()
     with suppress(OSError):  # it holds another file
         path.parent.rmdir()
     return True
