@@ -1,16 +1,16 @@
 """Does a run that is killed, at whatever moment, end as if nothing had happened?
 
 Runs are killed at random moments and started again until they are done: `compare(resume=)` of a
-SIMULATED cohort in one process and in two, and the training of a small segmenter with
-`checkpoint=`. By turns the first process dies; all processes die between writing a file and giving
-it its name; and Ctrl-C is pressed. The results have to equal those of undisturbed runs bit for bit,
-and nothing of the killed ones may be left.
+SIMULATED cohort in one process and in two, `OptunaSearch(storage=)` on it, the training of a small
+segmenter with `checkpoint=`, and a SIMULATED cohort that is written to a folder. By turns the first
+process is killed; all processes are, between writing a file and giving it its name; and, with
+--ctrl-c, Ctrl-C is pressed. The results have to equal those of undisturbed runs bit for bit, and
+nothing of the killed ones may be left.
 
-    python benchmarks/kills.py [--kills 20] [--seed 0]
+    python benchmarks/kills.py [--kills 20] [--seed 0] [--campaign search] [--ctrl-c]
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -21,18 +21,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
+from kill_jobs import JOBS, N_PATIENTS, N_WRITTEN
 
-from prognosis import StitchedSliceClassifier, compare, logistic_ladder, make_stroke_cohort
+from prognosis import make_stroke_cohort
 
-N_PATIENTS = 40
-# What is run, and in how many processes.
+# What is run, in how many processes, and how much of it one kill may cost in each of these: a fit,
+# an epoch, a trial of three folds, a patient.
 CAMPAIGNS = {
-    "compare, 1 process": ("compare", 1),
-    "segmenter": ("segmenter", 1),
-    "compare, 2 processes": ("compare", 2),
+    "compare, 1 process": ("compare", 1, 1),
+    "segmenter": ("segmenter", 1, 1),
+    "compare, 2 processes": ("compare", 2, 1),
+    "search": ("search", 1, 3),
+    "cohort": ("cohort", 1, 1),
 }
 MOST_FILES = 12  # that a run writes before it dies in writing
 LONGEST_S = 300  # a run that takes longer hangs
@@ -43,105 +45,9 @@ STOPPED = threading.Event()
 RUNNING = set()  # process groups, so that none survives this script
 
 
-# ---------------------------------------------------------------- in the process that is killed
-
-
-class NotedCNN(StitchedSliceClassifier):
-    """Writes a line whenever a fit begins."""
-
-    def fit(self, X, y, sample_weight=None):
-        _note()
-        return super().fit(X, y, sample_weight)
-
-
-def _note():
-    with open(os.environ["KILLS_LOG"], "a") as log:
-        log.write("begun\n")
-
-
-def _die_in_writing():
-    """End all processes when this one is about to name its so-manieth file, if it is to."""
-    left = int(os.environ["KILLS_AT"])
-
-    def count(event, arguments):
-        nonlocal left
-        if event == "os.rename":
-            left -= 1
-            if left == 0:
-                os.killpg(0, signal.SIGKILL)
-
-    if left:
-        sys.addaudithook(count)
-
-
-def _load_engine():
-    import imaging.learning.engine
-    import imaging.nets.classifiers  # noqa: F401
-
-    _die_in_writing()
-    time.sleep(0.2)  # so that no worker takes the part of another
-
-
-def prepare_compare(n_jobs):
-    """Workers load their libraries before the clock starts: kills are to hit the work."""
-    if n_jobs == 1:
-        _load_engine()
-    else:
-        joblib.Parallel(n_jobs, batch_size=1)(joblib.delayed(_load_engine)() for _ in range(n_jobs))
-
-
-def run_compare(folder, n_jobs):
-    X, y = pd.read_pickle(folder.parents[1] / "cohort.pkl")
-    models = logistic_ladder([["severity"], ["severity", "recovery_years"]])
-    models["cnn"] = NotedCNN(
-        "t1w", mosaic_size=64, epochs=2, memory=folder / "images", random_state=0
-    )
-    result = compare(
-        models, X, y, cv="3x2", n_jobs=n_jobs, random_state=0, resume=folder / "finished"
-    )
-    # Floats are written so that they are read back exactly.
-    return (result.predictions.to_csv() + result.table.to_csv()).encode()
-
-
-def prepare_segmenter(n_jobs):
-    import imaging.voxelwise.fitting  # noqa: F401
-    from imaging.voxelwise.samples import PatchStream
-
-    _die_in_writing()
-    go_to_epoch = PatchStream.at_epoch
-
-    def noted(stream, epoch):
-        _note()
-        go_to_epoch(stream, epoch)
-
-    PatchStream.at_epoch = noted
-
-
-def run_segmenter(folder, n_jobs):
-    from imaging.segmentation import LesionSegmenter
-    from imaging.synthesis import LabelMapSource
-
-    segmenter = LesionSegmenter(
-        channels=(4, 8, 8),
-        source=LabelMapSource(spacing_mm=8),
-        spacing_mm=8,
-        patch_size=16,
-        epochs=20,
-        steps_per_epoch=1,
-        validation_samples=1,
-        dropout=0.2,
-        checkpoint=folder / "checkpoint",
-        random_state=0,
-    ).fit()
-    weights = segmenter.network_.state_dict()
-    history = json.dumps(segmenter.history_).encode()
-    return b"".join(tensor.numpy().tobytes() for tensor in weights.values()) + history
-
-
 def child(job, folder, n_jobs):
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    prepare = {"compare": prepare_compare, "segmenter": prepare_segmenter}[job]
-    run = {"compare": run_compare, "segmenter": run_segmenter}[job]
+    prepare, run = JOBS[job]
     prepare(n_jobs)
     Path(os.environ["KILLS_LOG"]).with_name("ready").touch()
     (folder / "result").write_bytes(run(folder, n_jobs))
@@ -254,10 +160,10 @@ def _wait_for(groups, seconds):
     return alive
 
 
-def campaign(name, n_kills, seed, work):
+def campaign(name, n_kills, seed, work, *, n_kinds):
     """Kill runs of one kind until there were enough kills; one row of the table."""
     start = time.perf_counter()
-    job, n_jobs = CAMPAIGNS[name]
+    job, n_jobs, piece = CAMPAIGNS[name]
     rng = np.random.default_rng([seed, list(CAMPAIGNS).index(name)])
     place = work / name.replace(", ", "-").replace(" ", "-")
     whole, notes = _folders(place, "undisturbed")
@@ -278,7 +184,7 @@ def campaign(name, n_kills, seed, work):
         groups, finished, kills_before = [], {}, row["kills"]
         while True:
             finished = _finished(folder) | finished
-            enough, turn = row["kills"] == n_kills, row["kills"] % 3
+            enough, turn = row["kills"] == n_kills, row["kills"] % n_kinds
             in_writing = turn == 1 and not enough
             dies_at = int(rng.integers(1, MOST_FILES + 1)) if in_writing else 0
             run = Run(job, n_jobs, folder, notes, dies_at)
@@ -304,8 +210,8 @@ def campaign(name, n_kills, seed, work):
         row["equal"] += _result(folder) == expected
         again = _count(notes) - needed
         row["begun again"] += again
-        # A kill costs what was in progress: one thing in each process.
-        row["of finished"] += max(0, again - n_jobs * (row["kills"] - kills_before))
+        # A kill costs what was in progress, in each process.
+        row["of finished"] += max(0, again - piece * n_jobs * (row["kills"] - kills_before))
         now = _finished(folder)
         row["of finished"] += sum(now.get(path) != stamp for path, stamp in finished.items())
         found = _names(folder) - files
@@ -337,19 +243,19 @@ def _count(notes):
 
 
 def _finished(folder):
-    """Finished fits that are kept, and what would change if one were done again."""
-    stamps = {}
-    for path in (folder / "finished").rglob("output.pkl"):
-        status = path.stat()
-        stamps[path] = (status.st_ino, status.st_mtime_ns)
-    return stamps
+    """Finished fits and patients that are kept, and what would change if one were done again."""
+    # What a killed run was writing has a name that begins with a dot.
+    kept = [*(folder / "finished").rglob("output.pkl"), *(folder / "scans").rglob("sub-*.json")]
+    return {path: path.stat().st_ino for path in kept}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="in each campaign")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--campaign", choices=list(CAMPAIGNS), help="only this one")
+    parser.add_argument("--campaign", nargs="+", choices=list(CAMPAIGNS), help="only these")
+    parser.add_argument("--ctrl-c", action="store_true", help="every third kill is Ctrl-C")
+    parser.add_argument("--at-once", type=int, default=1, help="campaigns of one process")
     for hidden in ("--child", "--folder", "--n-jobs"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -357,7 +263,7 @@ def main():
         return child(options.child, Path(options.folder), int(options.n_jobs))
 
     start = time.perf_counter()
-    chosen = list(CAMPAIGNS) if options.campaign is None else [options.campaign]
+    chosen = list(CAMPAIGNS) if options.campaign is None else options.campaign
     single = [name for name in chosen if CAMPAIGNS[name][1] == 1]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -367,11 +273,12 @@ def main():
         pd.to_pickle(cohort, work / "cohort.pkl")
 
         def one(name):
-            return campaign(name, options.kills, options.seed, work)
+            n_kinds = 3 if options.ctrl_c else 2
+            return campaign(name, options.kills, options.seed, work, n_kinds=n_kinds)
 
         try:
-            # Side by side where each needs one core, then those that need two.
-            with ThreadPoolExecutor(2) as pool:
+            # Perhaps side by side where each needs one core, then those that need two.
+            with ThreadPoolExecutor(options.at_once) as pool:
                 futures = [pool.submit(one, name) for name in single]
                 rows = [future.result() for future in futures]
             rows += [one(name) for name in chosen if name not in single]
@@ -383,7 +290,7 @@ def main():
                 send(signal.SIGKILL, group)
 
     table = pd.DataFrame([row for row, _ in rows], index=[*single, *chosen[len(single) :]])
-    print(f"SIMULATED: {N_PATIENTS} patients, synthetic heads")
+    print(f"SIMULATED: {N_PATIENTS} patients, {N_WRITTEN} that are written, synthetic heads")
     print(table.T.to_string())
     for name, (_, debris) in zip(table.index, rows, strict=True):
         if debris:

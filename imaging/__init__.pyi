@@ -34,6 +34,7 @@ from .physics import (
 from .segmentation import LesionSegmenter, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .storage.models import ModelFileError
+from .storage.upkeep.cache_folder import CacheFolder
 from .grids import Grid, open_image, same_grid
 from .volumes import (
     is_picture,

@@ -200,7 +200,7 @@ def test_a_damaged_file_is_made_again_and_never_believed(cohort, tmp_path):
         entry.path.write_bytes(damaged)
         found, again = bank.fetch(CUT, source)
         np.testing.assert_array_equal(again, array)
-        assert found.path.read_bytes() == whole
+        np.testing.assert_array_equal(found.read(), array)
     for length in (0, 3, 12, 40, len(whole) - 1):
         entry.path.write_bytes(whole[:length])
         with pytest.raises(ImageError, match=r"damaged or removed .* run this again"):

@@ -3,20 +3,27 @@
 Any backend of joblib does; here it is Dask with two worker processes on this machine.
 """
 
+import ast
 import os
+import re
 import signal
 import sys
+from pathlib import Path
 
 import cloudpickle
 import joblib
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from prognosis import (
     LesionSize,
+    OptunaSearch,
     StitchedSliceClassifier,
+    TabularEncoder,
     compare,
     explain,
     logistic_ladder,
@@ -70,6 +77,20 @@ def test_an_explanation_is_that_of_one_process(cluster, cohort):
     pd.testing.assert_frame_equal(there.by_region(), here.by_region(), check_exact=True)
 
 
+def test_a_search_is_that_of_one_process(cluster, cohort):
+    X, y = cohort
+    model = make_pipeline(LesionSize("lesion"), TabularEncoder(["lesion_ml"]), LogisticRegression())
+    space = {"logisticregression__C": [0.01, 0.1, 1.0, 10.0]}
+    search = OptunaSearch(model, space, cv=3, n_trials=4, n_jobs=2, random_state=0)
+    here = clone(search).fit(X, y).cv_results_
+    with joblib.parallel_config("dask"):
+        there = clone(search).fit(X, y).cv_results_
+    assert here["params"] == there["params"]
+    for fold in range(3):
+        name = f"split{fold}_test_score"
+        assert here[name].tolist() == there[name].tolist()
+
+
 def burn(table, fuse):
     """Kill the process that comes here first while there is a fuse."""
     if fuse.exists():
@@ -96,3 +117,15 @@ def test_a_killed_worker_loses_nothing(cluster, cohort, tmp_path):
             there = compare(models, X, y, **kept)  # as the user would, and goes on
     assert not fuse.exists()
     pd.testing.assert_frame_equal(there.predictions, here.predictions, check_exact=True)
+
+
+def test_the_page_shows_code_that_could_run():
+    """Every piece is Python, and imports from this package what there is."""
+    import prognosis
+
+    page = (Path(__file__).parents[1] / "docs" / "scale_out.md").read_text(encoding="utf-8")
+    pieces = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(pieces) >= 4
+    for node in (node for piece in pieces for node in ast.walk(ast.parse(piece))):
+        if isinstance(node, ast.ImportFrom) and node.module == "prognosis":
+            assert all(hasattr(prognosis, alias.name) for alias in node.names)

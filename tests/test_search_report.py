@@ -8,17 +8,19 @@ import pandas as pd
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from prognosis import (
+    LesionSize,
     OptunaSearch,
     OrdinalClassifier,
     TabularEncoder,
     compare,
     logistic_ladder,
+    make_stroke_cohort,
     search_report,
 )
 from prognosis.evaluation.reporting.search_page import importances, trial_table
@@ -247,3 +249,39 @@ def test_searches_of_ordinal_outcomes(cohort):
     }
     result = compare(models, X, y, cut=1, cv=3, random_state=0)
     assert result.searches["outer_score"].notna().all() and len(result.searches) == 6
+
+
+def test_a_space_that_is_a_function_is_told_by_what_it_drew(cohort, tmp_path):
+    def space(trial):
+        strong = trial.suggest_categorical("penalty", ["strong", "weak"]) == "strong"
+        return {"logisticregression": LogisticRegression(C=0.01 if strong else 1.0)}
+
+    search = searching(n_trials=3, pruner=None).set_params(space=space).fit(*cohort)
+    assert search.search_summary()["chosen"] in ("penalty='strong'", "penalty='weak'")
+    page = search_report(search, tmp_path / "page.html").read_text()
+    rows = page[page.index("Every trial") : page.index("Methods")]
+    assert rows.count("penalty=") == 3 and "LogisticRegression(" not in rows
+
+
+def test_what_images_cost_is_counted_and_said(tmp_path):
+    """Every scan is measured once, for all trials and folds, also inside of a comparison."""
+    X, _ = make_stroke_cohort(12, spacing_mm=8, folder=tmp_path / "scans", random_state=0)
+    y = pd.Series([0, 1] * 6, X.index)
+    model = make_pipeline(LesionSize("lesion"), TabularEncoder(["lesion_ml"]), LogisticRegression())
+    search = OptunaSearch(model, cv=2, n_trials=3, pruner=None, random_state=0)
+    summary = clone(search).fit(X, y).search_summary()
+    assert summary["images_prepared"] == 12 and summary["images_reused"] == 3 * 2 * 12 - 12
+    assert 0 < summary["prepare_seconds"] < summary["seconds"]
+    assert summary["trial_seconds"] == pytest.approx(summary["seconds"] / 3, rel=0.9)
+
+    result = compare({"model": model, "searched": search}, X, y, cv=2, random_state=0)
+    rows = result.folds.groupby("model")[["images_prepared", "images_reused"]].sum()
+    # Six of each outer fold, for the fit, predictions and probabilities; of the search in 2 inner
+    # folds of 3 trials, then for the best again, predictions, probabilities and the outer score.
+    assert rows["images_prepared"].sum() == 12
+    assert rows.loc["searched"].sum() == 2 * 6 * (2 * 3 + 4)
+    assert rows.loc["model"].sum() == 2 * 6 * 3
+    assert result.searches["images_reused"].sum() + result.searches["images_prepared"].sum() == 72
+    page = result.to_html(tmp_path / "report.html").read_text()
+    assert "Images were read and prepared 12 times" in page
+    assert f"and {rows['images_reused'].sum()} times were there already" in page

@@ -1,5 +1,6 @@
 """Ready spaces: for every estimator of the package, beginning at its own parameters."""
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     StackingClassifier,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -18,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 import prognosis
+from imaging import LesionSegmenter, SequenceInvariantEncoder, TissueSegmenter
+from imaging.synthesis import LabelMapSource
 from prognosis import (
     BlockEncoder,
     BlockScaler,
@@ -72,6 +76,17 @@ ESTIMATORS = {
     BlockEncoder: (BlockEncoder(["age"], blocks={"place": "p_*"}), {"penalties"}),
     LesionKernel: (LesionKernel(), {"length"}),
 }
+ENCODER = {"learning_rate", "weight_decay"}
+VOXELS = {"learning_rate", "weight_decay", "dropout"}
+HEADS = LabelMapSource(spacing_mm=8)
+OF_IMAGES = [
+    (LesionSegmenter(), VOXELS | {"tversky"}),
+    (LesionSegmenter(source=HEADS), VOXELS | {"tversky", "real_share"}),
+    (TissueSegmenter(), VOXELS),
+    (SequenceInvariantEncoder(), {*ENCODER, "temperature", "reconstruction_weight"}),
+    (SequenceInvariantEncoder("dense", loss="barlow-twins"), ENCODER),
+    (SequenceInvariantEncoder("masked"), ENCODER),
+]
 NOTHING_TO_SEARCH = {
     "BrainAgeGap",
     "ScanEmbedding",
@@ -118,7 +133,9 @@ def test_no_estimator_of_the_package_is_forgotten():
 
 
 @pytest.mark.parametrize(
-    "estimator, names", [*ESTIMATORS.values(), *OTHERS], ids=lambda value: type(value).__name__
+    "estimator, names",
+    [*ESTIMATORS.values(), *OTHERS, *OF_IMAGES],
+    ids=lambda value: type(value).__name__,
 )
 def test_a_ready_space_begins_at_the_estimators_own_parameters(estimator, names):
     found = search_space(estimator)
@@ -128,9 +145,13 @@ def test_a_ready_space_begins_at_the_estimators_own_parameters(estimator, names)
     clone(estimator).set_params(**{name: estimator.get_params()[name] for name in names})
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls",
+    [*ESTIMATORS, LesionSegmenter, TissueSegmenter, SequenceInvariantEncoder],
+    ids=lambda cls: cls.__name__,
+)
 def test_docstrings_tell_of_the_space(cls):
-    assert "`search_space`" in cls.__doc__ and "`OptunaSearch`" in cls.__doc__
+    assert "search_space`" in cls.__doc__ and "OptunaSearch`" in cls.__doc__
 
 
 def test_whatever_is_held_is_searched_by_its_name():
@@ -165,7 +186,14 @@ def test_no_image_no_augmentation():
 
 @pytest.mark.parametrize(
     "nothing",
-    [LesionSize(), OrdinalClassifier(alpha=[1, 2]), make_pipeline(StandardScaler())],
+    [
+        LesionSize(),
+        LesionSize(segmenter=LesionSegmenter()),
+        SequenceInvariantEncoder(frozen=True),
+        FrozenEstimator(LogisticRegression()),
+        OrdinalClassifier(alpha=[1, 2]),
+        make_pipeline(StandardScaler()),
+    ],
     ids=lambda model: type(model).__name__,
 )
 def test_without_a_space_one_sentence_says_so(nothing):
@@ -183,3 +211,31 @@ def test_a_search_without_space_takes_the_ready_one():
     assert set(search.best_params_) == {"blockencoder__penalties", "logisticregression__C"}
     assert search.cv_results_["params"][0]["blockencoder__penalties"] is None
     assert search.cv_results_["params"][0]["logisticregression__C"] == 1.0
+
+
+def test_a_segmenter_is_searched_on_scans_and_masks(tmp_path):
+    """Also from files, whose content tells one study from another."""
+    rng = np.random.default_rng(0)
+    scans, masks = [], []
+    for number in range(4):
+        voxels = rng.normal(size=(10, 12, 9)).astype(np.float32)
+        inside = np.zeros(voxels.shape, np.uint8)
+        inside[3:6, 4:8, 2:5] = 1
+        for kind, values, found in (("scan", voxels + 2 * inside, scans), ("mask", inside, masks)):
+            path = tmp_path / f"{number}-{kind}.nii.gz"
+            nib.save(nib.Nifti1Image(values, np.diag([8, 8, 8, 1])), path)
+            found.append(str(path))
+    segmenter = LesionSegmenter(
+        channels=(4, 8, 8), spacing_mm=8, patch_size=16, epochs=1, steps_per_epoch=1, random_state=0
+    )
+    storage = tmp_path / "trials"
+    search = OptunaSearch(segmenter, cv=2, n_trials=2, storage=storage, random_state=0)
+    search.fit(scans, masks)
+    assert set(search.best_params_) == {*VOXELS, "tversky"}
+    assert search.cv_results_["params"][0]["learning_rate"] == segmenter.learning_rate
+    assert search.predict(scans[:1])[0].shape == (10, 12, 9)
+    first = search.study_.study_name
+    nib.save(nib.load(masks[1]), masks[0])
+    voxels = nib.load(scans[0]).get_fdata(dtype=np.float32) + 1
+    nib.save(nib.Nifti1Image(voxels, np.diag([8, 8, 8, 1])), scans[0])
+    assert clone(search).fit(scans, masks).study_.study_name != first

@@ -52,6 +52,10 @@ class SequenceInvariantEncoder(
     seen through a window of `patch_size` about the middle of the head ("cnn": the whole head). What
     a scan gets does not depend on the others.
 
+    `prognosis.search_space` has learning rate, weight decay, `temperature` and
+    `reconstruction_weight` ready for `prognosis.OptunaSearch`, for an encoder that is not frozen,
+    in a pipeline whose last step is scored. Each trial then pretrains in each fold: a long time.
+
     References
     ----------
     Chalcroft et al. 2025, arXiv 2501.12057.

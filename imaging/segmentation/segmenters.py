@@ -122,6 +122,12 @@ class LesionSegmenter(LesionParameters, _Segmenter):
         Fingerprints of the real scans that the network has learnt from, those of the model that
         its training began with among them.
 
+    Notes
+    -----
+    `prognosis.search_space` has learning rate, weight decay, dropout, `tversky` and, with a
+    `source`, `real_share` ready for `prognosis.OptunaSearch`: ``OptunaSearch(segmenter, cv=3)``
+    takes scans and masks as `fit` does.
+
     References
     ----------
     Chalcroft et al., MELBA 2025:014, arXiv 2404.01946.
@@ -178,6 +184,11 @@ class TissueSegmenter(_Segmenter):
     card_ : dict
     seen_scans_ : SeenScans
         As in `LesionSegmenter`.
+
+    Notes
+    -----
+    `prognosis.search_space` has learning rate, weight decay, dropout and, with a `source`,
+    `real_share` ready for `prognosis.OptunaSearch`.
 
     References
     ----------

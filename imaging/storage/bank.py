@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import struct
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,17 @@ from .code_identity import code_version
 from .contents import image_state
 from .files import replacing
 from .identity import identity
+from .upkeep.entries import IMAGE_MARK
+from .upkeep.limits import written
+from .upkeep.savings import note_made, note_reused
+from .upkeep.usage import InUse
 
 __all__ = ["BankEntry", "BankError", "ImageBank", "Recipe", "RowsInFiles", "shared_bank", "sharing"]
 
-_MAGIC = b"PRI2"
+_MAGIC = IMAGE_MARK + b"2"
 _HEAD = struct.Struct("<4sII")  # magic, checksum of all that follows it, length of the description
 _SHARED = []
+_LOOKS, _LOOK_S = 5, 0.02  # a file that is just being looked at for removal comes back
 
 
 class BankError(ImageError):
@@ -66,12 +72,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class BankEntry:
-    """One prepared image in a file."""
+    """One prepared image in a file, which took so many seconds to prepare."""
 
     path: Path
     shape: tuple
     grid: Grid
     note: dict | None = None
+    seconds: float = 0.0
 
     def read(self):
         """The image, float32.
@@ -82,7 +89,7 @@ class BankEntry:
             If the file was damaged or removed since; it is made again the next time.
         """
         try:
-            _, values = _opened(self.path.read_bytes())
+            _, values = _opened(self._bytes())
         except (OSError, ValueError) as error:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -91,6 +98,13 @@ class BankEntry:
                 "use; run this again, and it is made anew"
             ) from error
         return values
+
+    def _bytes(self):
+        for _ in range(_LOOKS):
+            with contextlib.suppress(FileNotFoundError):
+                return self.path.read_bytes()
+            time.sleep(_LOOK_S)
+        return self.path.read_bytes()
 
 
 class ImageBank:
@@ -103,6 +117,8 @@ class ImageBank:
     brief : bool, default=False
         The folder is of one run only: a file is known by its place, size and times, and so is not
         read to be recognised. A lasting folder knows files by their content.
+    cache : str or os.PathLike, default=None
+        The cache that this folder is part of, whose limit counts here; see `CacheFolder`.
 
     Examples
     --------
@@ -117,9 +133,10 @@ class ImageBank:
     ((2, 3, 4), True)
     """
 
-    def __init__(self, folder, *, brief=False):
+    def __init__(self, folder, *, brief=False, cache=None):
         self.folder = Path(os.path.expanduser(folder))
         self.brief = brief
+        self.cache = None if cache is None else Path(os.path.expanduser(cache))
 
     def fetch(self, recipe, image):
         """The prepared image of one scan, made now if it is not there yet.
@@ -141,17 +158,26 @@ class ImageBank:
         BankError
             If the folder cannot be written to.
         """
+        start = time.perf_counter()
         name = identity(self._recognise(image))
         path = self._path(recipe.key, name)
-        found = _found(path)
+        found = self._found(path)
         if found is None:
             # Another process may be at the same scan: it is waited for, not repeated.
             with self._locked(path.parent):
-                found = _found(path)
+                found = self._found(path)
                 if found is None:
+                    begin = time.perf_counter()
                     array, grid, note = recipe(image)
-                    found = self._written(path, array, grid, note), array
+                    seconds = time.perf_counter() - begin
+                    note_made(seconds)
+                    return self._written(path, array, grid, note, seconds), array
+        note_reused(found[0].seconds, reading=time.perf_counter() - start)
         return found
+
+    def using(self):
+        """Keep what is fetched from now on from being removed, while the object returned lives."""
+        return None if self.cache is None else InUse(self.cache)
 
     def kept_call(self, function):
         """Wrap `function(image, *arguments)` so that each result is computed once and kept here.
@@ -194,12 +220,20 @@ class ImageBank:
         finally:
             lock.release()
 
-    def _written(self, path, array, grid, note=None):
+    def _found(self, path):
+        """Entry and array of a file, or None where there is none that is whole."""
+        if self.cache is not None:
+            with contextlib.suppress(OSError):  # somebody else's, or not there
+                os.utime(path)  # the time of its last use, see `upkeep`; before it is read
+        return _found(path)
+
+    def _written(self, path, array, grid, note=None, seconds=0.0):
         with self._explaining():
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                _write(temporary, array, grid, note)
-        return BankEntry(path, array.shape, grid, note)
+                _write(temporary, array, grid, note, seconds)
+            written(self.cache, array.size * 4)
+        return BankEntry(path, array.shape, grid, note, seconds)
 
     @contextlib.contextmanager
     def _explaining(self):
@@ -224,18 +258,23 @@ class RowsInFiles:
         of their channels, shape (n, height, width); its `shape` says height and width.
     keep : object, default=None
         Kept as long as this is, for instance the folder that holds the files.
+    using : InUse, default=None
+        Of the bank that the entries are from.
     """
 
-    def __init__(self, entries, below=None, keep=None):
+    def __init__(self, entries, below=None, keep=None, using=None):
         self.entries = entries
         self.below = below
         self.keep = keep
+        self.using = using
         first = entries[0][0].shape
         if below is not None:
             first = (first[0] + below.shape[0], *first[1:])
         self.shape = (len(entries), len(entries[0]), *first)
 
     def __call__(self, rows):
+        if self.using is not None:
+            self.using.tell()
         found = np.empty((len(rows), *self.shape[1:]), np.float32)
         for place, row in enumerate(rows):
             for channel, entry in enumerate(self.entries[row]):
@@ -269,8 +308,9 @@ def shared_bank():
     return _SHARED[-1] if _SHARED else None
 
 
-def _write(path, array, grid, note):
+def _write(path, array, grid, note, seconds):
     about = {"shape": array.shape, "grid_shape": grid.shape, "grid_rows": grid.rows, "note": note}
+    about["seconds"] = seconds
     text = json.dumps(about).encode()
     values = np.ascontiguousarray(array, dtype="<f4")
     checksum = zlib.crc32(values, zlib.crc32(text))
@@ -300,4 +340,4 @@ def _found(path):
         return None
     rows = about["grid_rows"]
     grid = Grid(tuple(about["grid_shape"]), rows and tuple(map(tuple, rows)))
-    return BankEntry(path, tuple(about["shape"]), grid, about["note"]), values
+    return BankEntry(path, tuple(about["shape"]), grid, about["note"], about["seconds"]), values

@@ -6,6 +6,7 @@ given, and to the code of this package; so a changed file is read again and an u
 
 import functools
 import os
+import time
 from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ from .checked_store import CHECKED
 from .code_identity import code_version
 from .contents import image_content
 from .identity import identity
+from .upkeep.savings import note_made, note_reused
 
 __all__ = ["Identified", "as_memory", "cached_call", "image_identity"]
 
@@ -103,7 +105,7 @@ def image_identity(image):
     return ("in memory", identity(open_image(image)))
 
 
-def cached_call(memory, function, recognise=image_identity, locked=None):
+def cached_call(memory, function, recognise=image_identity, locked=None, counted=True):
     """Wrap `function(image, *args)` so that its result is kept in `memory`.
 
     Parameters
@@ -116,6 +118,8 @@ def cached_call(memory, function, recognise=image_identity, locked=None):
         What tells one image from another.
     locked : callable, default=None
         Takes the key of a result and returns a context in which it is looked for and made.
+    counted : bool, default=True
+        Whether this is what a scan costs, see `upkeep.savings`.
 
     Returns
     -------
@@ -124,19 +128,29 @@ def cached_call(memory, function, recognise=image_identity, locked=None):
     """
     if memory.location is None:
         return function
-    keyed = memory.cache(_call, ignore=["function", "args", "image"])
+    keyed = memory.cache(_call, ignore=["function", "args", "image", "made"])
     maker = identity((function, code_version("imaging"), _library_versions()))
 
     def call(image, *args):
+        start, made = time.perf_counter(), []
         key = identity((maker, recognise(image), args))
         with nullcontext() if locked is None else locked(key):
-            return keyed(key, function, args, image=image)
+            result, seconds = keyed(key, function, args, image=image, made=made)
+        if made and counted:
+            note_made(seconds)
+        elif counted:
+            note_reused(seconds, reading=time.perf_counter() - start)
+        return result
 
     return call
 
 
-def _call(key, function, args, image):
-    return function(image, *args)
+def _call(key, function, args, image, made):
+    """The result, and how many seconds it took; `made` tells this call from one that was kept."""
+    start = time.perf_counter()
+    result = function(image, *args)
+    made.append(key)
+    return result, time.perf_counter() - start
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import joblib
@@ -14,14 +15,12 @@ from joblib._store_backends import CacheWarning, FileSystemStoreBackend
 
 from .files import replacing
 from .hashing import new_hash
+from .upkeep.entries import SEAL, SEAL_LENGTH
+from .upkeep.limits import written
 
 __all__ = ["CHECKED"]
 
 CHECKED = "checked"  # joblib's name for this kind of store
-
-# The checksum follows the pickle, which ends by itself: others can still read such an entry.
-_MARK = b"\n# blake2b "
-_LENGTH = len(_MARK) + 64 + 1
 
 
 class CheckedStore(FileSystemStoreBackend):
@@ -36,6 +35,8 @@ class CheckedStore(FileSystemStoreBackend):
         return self._pickle(call_id, complain=True) is not None
 
     def load_item(self, call_id, verbose=1, timestamp=None, metadata=None):
+        with suppress(OSError):
+            os.utime(self._path(call_id))  # the time of its last use, see `upkeep`
         content = self._pickle(call_id)
         if content is None:
             raise KeyError(f"{self._path(call_id)} is missing or damaged")
@@ -46,11 +47,11 @@ class CheckedStore(FileSystemStoreBackend):
     def dump_item(self, call_id, item, verbose=1):
         path = self._path(call_id)
         try:
-            self.create_location(path.parent)
-            with replacing(path) as temporary:
-                with open(temporary, "wb") as file:
-                    joblib.dump(item, file, compress=self.compress)
-                _seal(temporary)
+            try:
+                self._write(path, item)
+            except FileNotFoundError:  # the empty folder was removed meanwhile
+                self._write(path, item)
+            written(self._cache(), path.stat().st_size)
         except Exception as error:
             warnings.warn(
                 f"a result could not be kept in {str(path.parent)!r} ({error}); it will be "
@@ -58,6 +59,18 @@ class CheckedStore(FileSystemStoreBackend):
                 CacheWarning,
                 stacklevel=2,
             )
+
+    def _write(self, path, item):
+        self.create_location(path.parent)
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                joblib.dump(item, file, compress=self.compress)
+            _seal(temporary)
+
+    def _cache(self):
+        """The folder that was given as `memory`: of text, joblib takes a folder within."""
+        location = Path(self.location)
+        return location.parent if location.name == "joblib" else location
 
     def store_cached_func_code(self, call_id, func_code=None):
         folder = Path(self.location, *call_id)
@@ -88,7 +101,7 @@ class CheckedStore(FileSystemStoreBackend):
         except OSError:
             return None
         content = _unsealed(found)
-        if content is None and complain and _MARK in found[-_LENGTH:]:
+        if content is None and complain and SEAL in found[-SEAL_LENGTH:]:
             warnings.warn(
                 f"the kept result {os.fspath(path)!r} is damaged and is computed again; check the "
                 "disk",
@@ -101,14 +114,14 @@ def _seal(path):
     with open(path, "r+b") as file:
         checksum = hashlib.file_digest(file, new_hash).hexdigest()
         file.seek(0, os.SEEK_END)
-        file.write(_MARK + checksum.encode() + b"\n")
+        file.write(SEAL + checksum.encode() + b"\n")
 
 
 def _unsealed(found):
-    content = memoryview(found)[:-_LENGTH]
+    content = memoryview(found)[:-SEAL_LENGTH]
     whole = new_hash()
     whole.update(content)
-    fits = found[-_LENGTH:] == _MARK + whole.hexdigest().encode() + b"\n"
+    fits = found[-SEAL_LENGTH:] == SEAL + whole.hexdigest().encode() + b"\n"
     return bytes(content) if fits else None
 
 

@@ -18,7 +18,14 @@ import weakref
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["ScratchFolder", "making_folder", "replacing", "replacing_all"]
+__all__ = [
+    "ScratchFolder",
+    "is_left_over",
+    "making_folder",
+    "owned_file",
+    "replacing",
+    "replacing_all",
+]
 
 _PREFIX = ".writing-"
 _NAME = re.compile(rf"{re.escape(_PREFIX)}([0-9a-f]{{8}})-(\d+)-(\d+)-")
@@ -143,6 +150,39 @@ def making_folder(path):
         raise
 
 
+def owned_file(folder, suffix=""):
+    """Make an empty file of a name that tells which process it belongs to.
+
+    It is removed by whoever makes the next one in that folder after that process has ended.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Must exist.
+    suffix : str, default=""
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    return _new(folder, suffix, _empty_file)
+
+
+def is_left_over(path):
+    """Whether a file or folder has the name of a temporary one whose process has ended.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Of other machines nobody knows; what has not changed for a day is left over.
+    """
+    name = os.path.basename(path)
+    if not name.startswith(_PREFIX):
+        return False
+    gone = _owner_is_gone(name)
+    return time.time() - _last_change(path) > _FORGOTTEN_S if gone is None else gone
+
+
 class ScratchFolder:
     """A folder for temporary files, removed with this object at the latest.
 
@@ -233,8 +273,7 @@ def _remove_left_overs(folder):
     except OSError:
         return  # the writer itself will say what is wrong with the folder
     for entry in found:
-        gone = _owner_is_gone(entry.name)
-        if gone or (gone is None and time.time() - _last_change(entry.path) > _FORGOTTEN_S):
+        if is_left_over(entry.path):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:

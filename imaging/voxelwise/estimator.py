@@ -236,6 +236,11 @@ class VoxelwiseModel(BaseVoxelwise):
         Fingerprints of the real scans that the network has learnt from, those of the model that
         its training began with among them.
 
+    Notes
+    -----
+    `prognosis.search_space` has learning rate, weight decay, dropout and, with a `source`,
+    `real_share` ready for `prognosis.OptunaSearch`.
+
     Examples
     --------
     Whether a voxel is brain, from synthetic scans:

@@ -182,6 +182,8 @@ def _write(options, search, outer):
 
 def _in_words(name, study, search):
     """What was chosen, for a terminal."""
+    from ..evaluation.reporting.summary import image_cost, in_time
+
     about, cohort = search.search_summary(), study.X.attrs.get("cohort", {})
     title = f"{name}, {len(study.X)} patients"
     if cohort.get("name"):
@@ -190,6 +192,8 @@ def _in_words(name, study, search):
         title,
         f"{about['trials']} trials ({about['pruned']} stopped early, {about['failed']} failed), "
         f"{about['folds_run']} folds run and {about['folds_saved']} saved",
+        f"{in_time(about['seconds'])} in all, {in_time(about['trial_seconds'])} a trial (median)",
+        *filter(None, [image_cost(about)]),
         f"{about['scoring']} {about['inner_score']:.4f}, the best of these and so too good",
         f"chosen: {about['chosen']}",
     ]

@@ -102,7 +102,7 @@ class DrawnPretraining(ImageEstimator):
             memory = as_memory(bank.folder / "readers")
         if callable(self.architecture):  # of which nobody knows whether it is the same
             return _learnt(task, shape[0], self.architecture, settings)
-        learn = cached_call(memory, _learnt, recognise=lambda task: task.identity)
+        learn = cached_call(memory, _learnt, recognise=lambda task: task.identity, counted=False)
         return learn(task, shape[0], self.architecture, settings)
 
     def _new_network(self, inputs, y, weights, n_outputs, reference):

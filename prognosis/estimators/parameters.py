@@ -169,7 +169,8 @@ class ImageParameters:
         doc="""
         Folder that keeps the prepared images, so that the next `fit` need not read the scans.
         They belong to the content of the scans, not to their names or times. Within `compare`
-        they are shared by all folds and models without it.
+        they are shared by all folds and models without it. How large the folder may grow,
+        `imaging.CacheFolder` and ``prognosis cache`` say.
         """,
     )
     memory_limit_mb: float = parameter(

@@ -97,7 +97,8 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
         doc="""
         Where measured values are kept between calls and sessions; None keeps nothing. The folder
         holds pickles, and opening one runs whatever code it holds: name only folders that nobody
-        else can write to. Damaged entries are computed again.
+        else can write to. Damaged entries are computed again. How large it may grow,
+        `imaging.CacheFolder` and ``prognosis cache`` say.
         """,
     )
     n_jobs: object = parameter(

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 from imaging.storage.bank import sharing
+from imaging.storage.upkeep.savings import counting
 
 from ..errors import CohortError
 from ..grouping import check_apart, fit_held
@@ -113,11 +114,18 @@ def score_fold(task, params, train, test, watch=None):
     -------
     dict
         ``epochs`` that were run, ``n_epochs`` that there could have been, ``curve`` of validation
-        losses, and ``kind`` of these, see `EpochWatch`; with ``is_stopped`` nothing else. Else
+        losses, and ``kind`` of these, see `EpochWatch`; ``images``: what these cost, see `Savings`;
+        with ``is_stopped`` nothing else. Else
         ``test_scores``, ``train_scores`` (a float, or a dict of them), ``n_test_samples``,
         ``fit_time``, ``score_time`` in seconds, ``fit_error``: the text of what went wrong, or
         None; ``about_cohort``: the error itself, where it is the cohort that cannot be used.
     """
+    with counting() as images:
+        found = _score_fold(task, params, train, test, watch)
+    return found | {"images": images.as_dict()}
+
+
+def _score_fold(task, params, train, test, watch):
     model = task.model(params)
     watch = copy.deepcopy(watch) if watch is not None else EpochWatch()
     network = find_network(model)

@@ -30,6 +30,7 @@ from .progress import Progress
 from .ready import search_space
 from .results import (
     fold_results,
+    image_summary,
     in_words,
     mean_times,
     pruning_summary,
@@ -66,8 +67,11 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
     cv_results_ : dict of str to ndarray of shape (n_trials,)
         As of `GridSearchCV`, one row per trial that was finished, with ``state`` ("complete",
         "pruned" or "failed"), ``n_folds_run``, ``n_epochs_run`` and ``epochs_saved`` of networks,
-        ``seconds``, and ``trial``, its number in the study. Scores of folds that were not run are
-        NaN, and so is the mean of such a trial.
+        ``seconds``, and ``trial``, its number in the study. ``images_prepared`` were read and
+        prepared (or measured) in ``prepare_seconds``; ``images_reused`` had been before, and were
+        read in ``read_seconds``, which saved ``saved_seconds``: what they took then less what
+        reading took now. All are added up over threads. Scores of folds that were not run are NaN,
+        and so is the mean of such a trial.
     pruning_ : dict of str to int
         How many trials were pruned, and folds and epochs of networks run and saved.
     study_ : optuna.study.Study
@@ -167,17 +171,40 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         -------
         dict
             ``trials``, ``pruned``, ``failed``, ``folds_run``, ``folds_saved``, ``epochs_run``,
-            ``epochs_saved``, ``seconds`` of all trials, ``chosen`` (parameters and values as text),
-            ``inner_score`` (`best_score_`) and ``scoring``, its name.
+            ``epochs_saved``, ``seconds`` of all trials, ``trial_seconds`` of the median one, what
+            images cost in all trials (as in `cv_results_`), ``chosen`` (what `drawn_params` says,
+            as text), ``inner_score`` (`best_score_`) and ``scoring``, its name.
         """
         check_is_fitted(self, "best_params_")
         scoring = self.refit if self.multimetric_ else self.scoring
+        seconds = self.cv_results_["seconds"]
         return self.pruning_ | {
-            "seconds": float(np.sum(self.cv_results_["seconds"])),
-            "chosen": in_words(self.best_params_),
+            "seconds": float(np.sum(seconds)),
+            "trial_seconds": float(np.median(seconds)),
+            **image_summary({name: list(values) for name, values in self.cv_results_.items()}),
+            "chosen": in_words(self.drawn_params(self.best_index_)),
             "inner_score": self.best_score_,
             "scoring": scoring if isinstance(scoring, str) else "score",
         }
+
+    def drawn_params(self, row):
+        """What was drawn for a row of `cv_results_`, for reading: a dict.
+
+        Parameters
+        ----------
+        row : int
+
+        Returns
+        -------
+        dict
+            The parameters themselves; where `space` is a function, which may return whole
+            estimators, what it asked the trial for, by the names that it gave.
+        """
+        check_is_fitted(self, "best_params_")
+        if not callable(self.space):
+            return self.cv_results_["params"][row]
+        number = self.cv_results_["trial"][row]
+        return next(trial.params for trial in self.study_.trials if trial.number == number)
 
     def get_metadata_routing(self):
         """Where metadata go; see scikit-learn's user guide on metadata routing.

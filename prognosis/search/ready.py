@@ -5,9 +5,16 @@ little and too much by heart. The estimators' own defaults are inside, and a sea
 """
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 
+from ..features.measurement import ImageMeasurement
+
 __all__ = ["search_space"]
+
+_OURS = ("prognosis", "imaging", "sklearn")
+# What these hold is left alone: it is searched already, or was trained before.
+_CLOSED = (BaseSearchCV, FrozenEstimator, ImageMeasurement)
 
 
 def search_space(estimator):
@@ -17,14 +24,19 @@ def search_space(estimator):
     ----------
     estimator : estimator
         What it holds (steps of a pipeline, members of a stack, the estimator of a meta-estimator)
-        is searched, too, but for what is inside of another search.
+        is searched, too, but for what is inside of another search, is frozen, or measures images
+        with a model that was trained before, as in ``LesionSize(segmenter=...)``.
 
     Returns
     -------
     dict of str to (Optuna distribution or list of choices)
         To change at will. Networks: learning rate, weight decay, dropout, epochs, augmentation, and
-        how image and table are fused; none of what would have scans prepared anew. Penalised
-        models: the penalty. Trees: their size and number.
+        how image and table are fused; none of what would have scans prepared anew. Networks from
+        voxels to voxels (`LesionSegmenter`, `TissueSegmenter`): learning rate, weight decay and
+        dropout; of lesions also the weight of missed voxels, and where it has a `source`, the share
+        of real scans. `SequenceInvariantEncoder`, unless it is frozen: learning rate, weight decay,
+        and what weighs the parts of its loss. Penalised models: the penalty. Trees: their size and
+        number.
 
     Raises
     ------
@@ -54,10 +66,10 @@ def search_space(estimator):
             for name, value in estimator.get_params(deep=True).items()
             if hasattr(value, "get_params") and not isinstance(value, type)
         }
-    searching = [prefix for prefix, one in held.items() if isinstance(one, BaseSearchCV)]
+    closed = [prefix for prefix, one in held.items() if isinstance(one, _CLOSED)]
     found = {}
     for prefix, one in held.items():
-        if any(prefix.startswith(other) for other in searching):
+        if any(prefix.startswith(other) and prefix != other for other in closed):
             continue
         found |= {f"{prefix}{name}": values for name, values in _space_of(one).items()}
     if not found:
@@ -70,7 +82,7 @@ def search_space(estimator):
 
 def _space_of(estimator):
     for cls in type(estimator).__mro__:
-        if cls.__module__.partition(".")[0] in ("prognosis", "sklearn") and cls.__name__ in _READY:
+        if cls.__module__.partition(".")[0] in _OURS and cls.__name__ in _READY:
             return _READY[cls.__name__](estimator)
     return {}
 
@@ -108,6 +120,32 @@ def _network(estimator):
 def _fusion(estimator):
     choices = {} if estimator.image is None else {"fusion": ["early", "daft"]}
     return _network(estimator) | choices
+
+
+def _voxelwise(estimator):
+    found = {
+        "learning_rate": _real(1e-4, 1e-2),
+        "weight_decay": _real(1e-4, 1e-1),
+        "dropout": _share(0.0, 0.5),
+    }
+    if estimator.source is not None:  # else real scans are all there is
+        found["real_share"] = _share(0.2, 0.9)
+    return found
+
+
+def _segmenter(estimator):
+    return _voxelwise(estimator) | {"tversky": _share(0.0, 2.0)}
+
+
+def _encoder(estimator):
+    if estimator.frozen:  # it is taken as it is
+        return {}
+    found = {"learning_rate": _real(1e-4, 1e-2), "weight_decay": _real(1e-4, 1e-1)}
+    if estimator.objective in ("base", "seq_aug", "seq_inv"):
+        found["reconstruction_weight"] = _share(0.0, 4.0)
+    if estimator.loss == "nt-xent" and estimator.objective != "masked":
+        found["temperature"] = _real(0.05, 1.0)
+    return found
 
 
 def _ordinal(estimator):
@@ -151,6 +189,10 @@ _READY = {
     "FusionClassifier": _fusion,
     "FusionRegressor": _fusion,
     "ImageEstimator": _network,
+    "LesionSegmenter": _segmenter,
+    "TissueSegmenter": _voxelwise,
+    "VoxelwiseModel": _voxelwise,
+    "SequenceInvariantEncoder": _encoder,
     "OrdinalClassifier": _ordinal,
     "ImageEmbedding": lambda estimator: {"n_components": _whole(0, 16)},
     "BlockEncoder": _blocks,

@@ -6,9 +6,11 @@ from numbers import Integral, Real
 import numpy as np
 
 from imaging.parameters import shown
+from imaging.storage.upkeep.savings import Savings
 
 __all__ = [
     "fold_results",
+    "image_summary",
     "in_words",
     "mean_times",
     "pruning_summary",
@@ -61,7 +63,7 @@ def trial_columns(trials, n_folds):
     dict of str to list
         ``state`` ("complete", "pruned" or "failed"), ``n_folds_run``, ``n_epochs_run`` of networks
         (0 of other models), ``epochs_saved`` (at most; of pruned trials), ``seconds`` of all of a
-        trial, ``trial``: its number in the study.
+        trial, ``trial``: its number in the study; what images cost, see `Savings`.
     """
     rows = []
     for trial in trials:
@@ -78,8 +80,20 @@ def trial_columns(trials, n_folds):
                 "seconds": trial.duration.total_seconds(),
                 "trial": trial.number,
             }
+            | _images(known)
         )
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _images(known):
+    """What images cost in all folds of a trial that were begun."""
+    folds = [*known["folds"], known["cut"]] if "cut" in known else known["folds"]
+    return {name: sum(fold["images"][name] for fold in folds) for name in Savings.NAMES}
+
+
+def image_summary(columns):
+    """What images cost in all trials, from what `trial_columns` gives: a dict, see `Savings`."""
+    return {name: type(columns[name][0])(sum(columns[name])) for name in Savings.NAMES}
 
 
 def pruning_summary(columns, n_folds):

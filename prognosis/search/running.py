@@ -10,6 +10,8 @@ import optuna
 from joblib import delayed, effective_n_jobs
 from optuna.trial import TrialState
 
+from imaging.storage.upkeep.savings import pass_on
+
 from .epochs import EpochWatch
 from .folds import score_fold
 from .ownership import Pulse, by_place, claim, take_up
@@ -165,10 +167,13 @@ class Searcher:
             )
             # Decisions are taken fold by fold, in order, whatever ran at once.
             for (train, test), result in zip(folds, results, strict=True):
+                pass_on(result["images"])
                 if result["is_stopped"] and self._is_ahead(scores):
                     result = score_fold(self.task, params, train, test)
+                    pass_on(result["images"])
                 if result["is_stopped"]:
-                    trial.set_user_attr("cut", {"epochs": result["epochs"]})
+                    cut = {name: result[name] for name in ("epochs", "images")}
+                    trial.set_user_attr("cut", cut)
                     self._keep(trial, found, scores, result, state="pruned")
                     raise optuna.TrialPruned(f"behind within fold {len(found) + 1}")
                 if place == 0 and not found and result["about_cohort"] is not None:
@@ -263,6 +268,6 @@ def _kept(result):
         kept["train_scores"] = plain(result["train_scores"])
     for name in ("fit_time", "score_time", "n_test_samples"):
         kept[name] = float(result[name])
-    for name in ("fit_error", "epochs", "curve", "kind"):
+    for name in ("fit_error", "epochs", "curve", "kind", "images"):
         kept[name] = result[name]
     return kept

@@ -59,7 +59,7 @@ def bank_of(memory):
         None keeps nothing.
     """
     folder = memory.location if isinstance(memory, joblib.Memory) else memory
-    return shared_bank() if folder is None else ImageBank(Path(folder, "images"))
+    return shared_bank() if folder is None else ImageBank(Path(folder, "images"), cache=folder)
 
 
 class Collector:
@@ -86,7 +86,7 @@ class Collector:
         self.limit_bytes = limit_bytes
         self.make_strip = strip
         self.shape, self.strip, self.array = None, None, None
-        self._entries = None
+        self._entries, self._using = None, None
         self._scratch = None
         self._lock = threading.Lock()
 
@@ -110,6 +110,7 @@ class Collector:
         CohortError
             If an image is missing or cannot be used: the message names row and column.
         """
+        self._using = None if self.bank is None else self.bank.using()
         for channel, column in enumerate(self.columns):
 
             def keep(cell, number, channel=channel):
@@ -117,7 +118,9 @@ class Collector:
 
             check(column, map_images(keep, self.X, column, n_jobs=n_jobs, numbered=True))
         if self.array is None:
-            return ImageRows(RowsInFiles(self._entries, self.strip, keep=self._scratch))
+            keep = {"keep": self._scratch, "using": self._using}
+            return ImageRows(RowsInFiles(self._entries, self.strip, **keep))
+        self._using = None  # all of it is in memory
         if self.strip is not None:
             for start in range(0, len(self.array), _DRAWN_AT_ONCE):
                 rows = slice(start, start + _DRAWN_AT_ONCE)

@@ -196,7 +196,8 @@ class Comparison:
         probability of a binary one.
     folds : DataFrame
         One row per model, repeat and fold: scores, ``n_train``, ``n_test``, ``fit_seconds``,
-        ``predict_seconds``.
+        ``predict_seconds``; images that were read and prepared here, or earlier (``images_reused``)
+        with the ``saved_seconds``, as in `OptunaSearch.cv_results_`.
     table : DataFrame, indexed by model
         Scores over all patients, each with ``_low`` and ``_high``; then the differences from the
         baseline with limits, ``_p`` and ``_p_adjusted``: accuracy (or MAE and R²) by the corrected

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from imaging.storage.bank import ImageBank, sharing
 from imaging.storage.files import ScratchFolder
+from imaging.storage.upkeep.savings import counting
 
 from ...cells import listing
 from ...errors import CohortError, ModelError
@@ -63,7 +64,8 @@ def cross_predict(
     predictions : DataFrame
         See `Comparison.predictions`.
     timings : DataFrame
-        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``.
+        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``, and what images
+        cost, see `Savings`.
     searches : DataFrame
         See `Comparison.searches`.
 
@@ -147,7 +149,8 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
             y = pd.Series(ordinal.exceeding(y), y.index, name=y.name)
     try:
         # A worker on another machine does not see the folder, and prepares for itself.
-        with sharing(bank if bank.folder.is_dir() else None), oddities_told():
+        store = bank if bank.folder.is_dir() else None
+        with sharing(store), oddities_told(), counting() as images:
             start = time.perf_counter()
             train = split.train
             model = fit_with_groups(clone(model), X.iloc[train], y.iloc[train], split.groups)
@@ -175,7 +178,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
         _check_values(place, column, value, X_test)
     where = {"model": name, "repeat": split.repeat, "fold": split.fold}
     frame = pd.DataFrame({"patient": X_test.index.to_numpy(), **where, **of_patients, **values})
-    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted}
+    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted} | images.as_dict()
     return frame, {**where, **seconds, "search": search and where | search}
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from imaging.storage.upkeep.savings import Savings
+
 __all__ = ["COLUMNS", "describe_search", "search_table"]
 
 COLUMNS = (
@@ -21,6 +23,8 @@ COLUMNS = (
     "epochs_run",
     "epochs_saved",
     "seconds",
+    "trial_seconds",
+    *Savings.NAMES,
     "scoring",
     "inner_score",
     "outer_score",

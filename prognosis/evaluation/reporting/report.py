@@ -6,6 +6,8 @@ the top and stop after any section.
 
 from markupsafe import Markup
 
+from imaging.storage.upkeep.savings import Savings
+
 from ...pages import render_page
 from ..statistics.scores import LOWER_IS_BETTER
 from . import figures
@@ -15,6 +17,8 @@ from .summary import (
     format_difference,
     format_number,
     format_p,
+    image_cost,
+    in_time,
     score_title,
     summarise,
     verdict,
@@ -70,6 +74,7 @@ def render_report(comparison):
         searches=_searches(comparison),
         models=comparison.models,
         seconds={name: f"{value:.1f}" for name, value in comparison.fit_seconds.items()},
+        image_cost=image_cost(comparison.folds[list(Savings.NAMES)].sum()),
     )
 
 
@@ -166,6 +171,8 @@ def _searches(comparison):
             "inner": format_number(row["inner_score"]),
             "outer": format_number(row["outer_score"]),
             "minutes": f"{row['seconds'] / 60:.1f}",
+            "a_trial": in_time(row["trial_seconds"]),
+            "saved": in_time(max(0.0, row["saved_seconds"])),
         }
         for row in comparison.searches.to_dict("records")
     ]

@@ -11,12 +11,13 @@ from markupsafe import Markup
 from sklearn.utils.validation import check_is_fitted
 
 from imaging.storage.files import replacing
+from imaging.storage.upkeep.savings import Savings
 
 from ...pages import render_page
 from ...provenance import installed_versions, without_caches
 from ...search.results import in_words
 from .search_figures import MOST_PANELS, history_figure, importance_figure, slice_figure
-from .summary import format_number
+from .summary import format_number, image_cost, in_time
 
 __all__ = ["importances", "search_report", "trial_table"]
 
@@ -69,7 +70,7 @@ def search_report(search, path):
 
 
 def trial_table(search):
-    """One row per trial: ``score``, ``state``, ``folds``, ``epochs``, ``seconds``, parameters.
+    """One row per trial: ``score``, ``state``, ``folds``, ``epochs``, times, images, parameters.
 
     Parameters
     ----------
@@ -95,6 +96,7 @@ def trial_table(search):
             "folds": results["n_folds_run"],
             "epochs": results["n_epochs_run"],
             "seconds": results["seconds"],
+            **{name: results[name] for name in Savings.NAMES},
         }
     )
     known = {trial.number: trial.params for trial in search.study_.trials}
@@ -160,7 +162,7 @@ def _rendered(search):
         sentences=_sentences(search, about, table),
         chosen=[
             (name, in_words({"": value})[1:], in_words({"": own[name]})[1:] if name in own else "–")
-            for name, value in search.best_params_.items()
+            for name, value in search.drawn_params(search.best_index_).items()
         ],
         figures={key: figure and Markup(figure) for key, figure in figures.items()},
         n_complete=int((table["state"] == "complete").sum()),
@@ -197,13 +199,17 @@ def _sentences(search, about, table):
         found.append(f"{about['pruned']} trials were stopped early, which saved {saved}, at most.")
     if about["failed"]:
         found.append(f"{about['failed']} trials failed and do not count.")
+    seconds = table["seconds"]
+    times = [in_time(value) for value in (seconds.median(), seconds.min(), seconds.max())]
+    cost = f"A trial took {times[0]} in the median ({times[1]} to {times[2]})."
+    found.append(f"{cost} {image_cost(about)}".strip())
     return found
 
 
 def _rows(search, table):
     rows = []
     for number, row in table.iterrows():
-        params = search.cv_results_["params"][number]
+        params = search.drawn_params(number)
         rows.append(
             {
                 "number": number + 1,

@@ -245,6 +245,44 @@ def _searches(comparison):
     return comparison.searches.groupby("model", sort=False)
 
 
+def image_cost(counts):
+    """What images cost and what keeping them saved, in a sentence; empty without images.
+
+    Parameters
+    ----------
+    counts : dict
+        As of `imaging.storage.upkeep.savings.Savings`.
+
+    Examples
+    --------
+    >>> image_cost({"images_prepared": 464, "images_reused": 8352, "prepare_seconds": 40.0,
+    ...             "saved_seconds": 690.0})
+    'Images were read and prepared 464 times, in 40 s, and 8352 times were there already, which ...'
+    """
+    prepared, reused = int(counts["images_prepared"]), int(counts["images_reused"])
+    if not prepared + reused:
+        return ""
+    seconds, saved = counts["prepare_seconds"], counts["saved_seconds"]
+    text = f"Images were read and prepared {prepared} times, in {in_time(seconds)}"
+    if reused:
+        saved = f"{in_time(saved)}" if saved > 0 else "no time"
+        text += f", and {reused} times were there already, which saved {saved}"
+    return f"{text} (measured; added up over what ran at once)."
+
+
+def in_time(seconds):
+    """A duration for reading.
+
+    Examples
+    --------
+    >>> in_time(0.314), in_time(41.2), in_time(690), in_time(9000)
+    ('0.3 s', '41 s', '11.5 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def optimism(name, rows):
     """What the best inner score of a search was worth outside, in a sentence.
 
