@@ -24,13 +24,24 @@ from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
+from .scoring import AboveCut, apply_scorers
 from .searches import describe_search, search_table
 
 __all__ = ["cross_predict"]
 
 
 def cross_predict(
-    models, X, y, splits, classes, *, ordinal=None, n_jobs=None, verbose=0, resume=None
+    models,
+    X,
+    y,
+    splits,
+    classes,
+    *,
+    ordinal=None,
+    scorers=None,
+    n_jobs=None,
+    verbose=0,
+    resume=None,
 ):
     """Out-of-fold predictions of every model.
 
@@ -45,6 +56,8 @@ def cross_predict(
         Sorted classes, the positive one last; None for regression.
     ordinal : OrdinalCut, default=None
         `y` is an ordinal outcome, of which `classes` are 0 and, above the cut, 1.
+    scorers : dict of str to callable(estimator, X, y), default=None
+        Further scores of every fold; with a cut, of what exceeds it.
     n_jobs : int, default=None
         (model, fold) pairs that run at once; within ``joblib.parallel_config`` any backend does.
     verbose : int, default=0
@@ -57,7 +70,7 @@ def cross_predict(
     predictions : DataFrame
         See `Comparison.predictions`.
     timings : DataFrame
-        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``.
+        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``, and the `scorers`.
     searches : DataFrame
         See `Comparison.searches`.
 
@@ -75,8 +88,14 @@ def cross_predict(
     ):
         # Every scan is read and prepared once, for all folds and models, in whichever process.
         bank = ImageBank(scratch.path, brief=True)
-        run = functools.partial(_run, bank=bank, networks=_has_networks(models), ordinal=ordinal)
-        run = keep_finished(run, resume, models, X, y, classes, ordinal)
+        run = functools.partial(
+            _run,
+            bank=bank,
+            networks=_has_networks(models),
+            ordinal=ordinal,
+            scorers=scorers or {},
+        )
+        run = keep_finished(run, resume, models, X, y, classes, ordinal, scorers)
         results = _Parallel(bar, n_jobs=n_jobs)(
             joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
         )
@@ -111,7 +130,7 @@ class _Parallel(joblib.Parallel):
         self.bar.update(self.n_completed_tasks - self.bar.n)
 
 
-def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
+def _run(name, model, X, y, split, classes, *, bank, networks, scorers, ordinal=None):
     if networks:
         # joblib ends a worker that has grown by some hundred megabytes since its first task, for it
         # may leak. After a regression as the first one, PyTorch looks like that, and every fit of
@@ -141,6 +160,8 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
                     if ordinal is not None and "probability" in values:
                         values["expected"] = values["probability"]
                 done = time.perf_counter()
+                judged = AboveCut(values["probability"]) if whole_scale else model
+                further = apply_scorers(scorers, judged, X_test, of_patients["y"])
                 search = describe_search(model, X_test, y.iloc[split.test])
     except CohortError as error:
         raise CohortError(f"{place}: {error}") from error
@@ -152,7 +173,7 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
     where = {"model": name, "repeat": split.repeat, "fold": split.fold}
     frame = pd.DataFrame({"patient": X_test.index.to_numpy(), **where, **of_patients, **values})
     seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted}
-    return frame, {**where, **seconds, "search": search and where | search}
+    return frame, {**where, **seconds, **further, "search": search and where | search}
 
 
 def _predict(model, X, classes):

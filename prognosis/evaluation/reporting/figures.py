@@ -11,11 +11,11 @@ import numpy as np
 from ..statistics.calibration import calibration_bins, calibration_line, expected_calibration_error
 from ..statistics.scores import LOWER_IS_BETTER
 from .drawing import Axis, Canvas
-from .summary import (
-    SCORE_NAMES,
+from .wording import (
     format_difference,
     format_interval,
     format_number,
+    score_name,
     score_title,
 )
 
@@ -43,7 +43,7 @@ def forest_figure(comparison):
     row, top, names = 42, 44, 214
     bottom = top + row * len(table)
     spoken = "; ".join(
-        f"{name}: " + ", ".join(f"{SCORE_NAMES[s]} {format_interval(r, s)}" for s in tested)
+        f"{name}: " + ", ".join(f"{score_name(s)} {format_interval(r, s)}" for s in tested)
         for name, r in table.iterrows()
     )
     canvas = Canvas(
@@ -204,7 +204,7 @@ def fold_figure(comparison):
         title=f"Differences from {comparison.baseline} in every fold",
         description="; ".join(
             f"{name}: "
-            + ", ".join(f"{SCORE_NAMES[s]} {_folds_won(comparison, name, s)}" for s in scores)
+            + ", ".join(f"{score_name(s)} {_folds_won(comparison, name, s)}" for s in scores)
             for name in shown
         ),
         name="folds",
@@ -219,7 +219,7 @@ def fold_figure(comparison):
         wide = folds[score].unstack("model")
         differences = wide[shown].sub(wide[comparison.baseline], axis=0)
         axis = Axis.around(differences.to_numpy(), start, start + width, include=[0], most=8)
-        canvas.text(start, 18, f"Difference in {SCORE_NAMES[score]}", "panel")
+        canvas.text(start, 18, f"Difference in {score_name(score)}", "panel")
         canvas.x_axis(axis, bottom, top=top, sign=True)
         canvas.line(axis(0), top, axis(0), bottom, "reference")
         for number, name in enumerate(shown):

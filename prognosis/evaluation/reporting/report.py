@@ -9,16 +9,8 @@ from markupsafe import Markup
 from ...pages import render_page
 from ..statistics.scores import LOWER_IS_BETTER
 from . import figures
-from .summary import (
-    describe_cv,
-    event_text,
-    format_difference,
-    format_number,
-    format_p,
-    score_title,
-    summarise,
-    verdict,
-)
+from .summary import event_text, summarise, verdict
+from .wording import describe_cv, format_difference, format_number, format_p, score_title
 
 __all__ = ["render_report"]
 

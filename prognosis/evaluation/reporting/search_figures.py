@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .drawing import Axis, Canvas
-from .summary import format_number
+from .wording import format_number
 
 __all__ = ["history_figure", "importance_figure", "slice_figure"]
 

@@ -16,7 +16,7 @@ from ...pages import render_page
 from ...provenance import installed_versions, without_caches
 from ...search.results import in_words
 from .search_figures import MOST_PANELS, history_figure, importance_figure, slice_figure
-from .summary import format_number
+from .wording import format_number
 
 __all__ = ["importances", "search_report", "trial_table"]
 
