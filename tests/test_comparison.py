@@ -335,6 +335,7 @@ class TestOutput:
     def test_csv(self, result, tmp_path):
         folder = result.to_csv(tmp_path / "new" / "report")
         assert sorted(path.name for path in folder.iterdir()) == [
+            "characteristics.csv",
             "differences.csv",
             "folds.csv",
             "metadata.json",

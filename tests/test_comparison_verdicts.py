@@ -242,7 +242,7 @@ class TestThreshold:
 
 @pytest.fixture(scope="module")
 def hospitals():
-    """Death is common in hospital A and rare in B; the scanner tells them apart, age tells death."""
+    """Death is common in A and rare in B; the scanner tells them apart, age tells death."""
     rng = np.random.default_rng(0)
     n = 160
     hospital = np.repeat(["A", "B"], n // 2)
@@ -295,7 +295,7 @@ class TestGroups:
             compare(logistic_ladder([["age"]]), X, y, by=subjects, random_state=0)
 
     def test_regression(self, hospitals):
-        X, y = hospitals
+        X, _ = hospitals
         score = pd.Series((X["hospital"] == "A") * 3.0, X.index)
         score += np.random.default_rng(1).normal(size=len(X))
         models = linear_ladder([["scanner"], ["age"]])

@@ -194,9 +194,11 @@ def _sentences(search, about, table):
         if about["epochs_saved"]:
             whole = about["epochs_saved"] + about["epochs_run"]
             saved += f" and {about['epochs_saved']} of {whole} epochs of networks"
-        found.append(f"{about['pruned']} trials were stopped early, which saved {saved}, at most.")
+        were = "trial was" if about["pruned"] == 1 else "trials were"
+        found.append(f"{about['pruned']} {were} stopped early, which saved {saved}, at most.")
     if about["failed"]:
-        found.append(f"{about['failed']} trials failed and do not count.")
+        did = "trial failed and does" if about["failed"] == 1 else "trials failed and do"
+        found.append(f"{about['failed']} {did} not count.")
     return found
 
 

@@ -6,6 +6,7 @@ A model counts as better or worse than the baseline only if an adjusted p value 
 import pandas as pd
 
 from ..statistics.scores import LOWER_IS_BETTER, ORDINAL_SCORES
+from ..statistics.thresholds import THRESHOLD_SCORES
 from .cautions import by_group, few_degrees, partly_tested, reach, scores_tested, why_untested
 from .wording import (
     describe_cv,
@@ -18,7 +19,7 @@ from .wording import (
     score_name,
 )
 
-__all__ = ["as_text", "event_text", "optimism", "summarise", "verdict"]
+__all__ = ["as_text", "event_text", "optimism", "summarise", "title_text", "verdict"]
 
 ALPHA = 0.05
 
@@ -97,8 +98,8 @@ def summarise(comparison):
     return sentences + by_group(comparison) + _ceiling(comparison) + _scale(comparison)
 
 
-def as_text(comparison):
-    """The table and the summary for a terminal, at most about 120 columns wide."""
+def title_text(comparison):
+    """What was compared on whom, in a line."""
     about = comparison.metadata
     cohort = about["cohort"]
     title = f"{len(comparison.models)} models, {about['n_patients']} patients"
@@ -106,12 +107,17 @@ def as_text(comparison):
         title += f" ({cohort['name']}{', SIMULATED' if cohort.get('simulated') else ''})"
     if comparison.cut is not None:
         title += f", {event_text(comparison)}"
-    title += f", {describe_cv(about)}; baseline: {comparison.baseline}"
+    return title + f", {describe_cv(about)}; baseline: {comparison.baseline}"
+
+
+def as_text(comparison):
+    """The table and the summary for a terminal, at most about 120 columns wide."""
+    slim = {*ORDINAL_SCORES, *THRESHOLD_SCORES, *comparison.scorers}
     rows = {}
     for name, row in comparison.table.iterrows():
         cells = {"learns": comparison.kinds[name]} if comparison.kinds else {}
         for score in comparison.scores:
-            if score in ORDINAL_SCORES:  # with limits the table would be too wide for a terminal
+            if score in slim:  # with limits the table would be too wide for a terminal
                 short = score_name(score).replace("correlation", "r")
                 cells[short] = format_number(row[score])
             else:
@@ -126,7 +132,7 @@ def as_text(comparison):
     text = pd.DataFrame.from_dict(rows, orient="index").to_string()
     tests = ", ".join(f"{score_name(s)}: {test}" for s, test in comparison.tested.items())
     note = f"Δ: difference from the baseline; p*: Benjamini-Hochberg adjusted ({tests})"
-    return "\n".join([title, "", text, "", note, *comparison.summary()])
+    return "\n".join([title_text(comparison), "", text, "", note, *comparison.summary()])
 
 
 def _found(comparison, name, scores, *, short=False):
