@@ -95,6 +95,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
                 "(use stratified folds)"
             )
         self.classes_ = classes
+        self.outcome_name_ = getattr(given, "name", None)
         loss = cumulative_logit if self.ordinal else cross_entropy
         return self._fit(X, codes, given, sample_weight, groups, loss, len(classes))
 
@@ -206,6 +207,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
         y = np.asarray(y, dtype=np.float64)
         if not np.isfinite(y).all():
             raise ValueError("y holds infinite values; correct or drop these patients")
+        self.outcome_name_ = getattr(given, "name", None)
         weights = self._patient_weights(X, y, sample_weight)
         self.target_mean_ = float(np.average(y, weights=weights))
         spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))
