@@ -95,6 +95,7 @@ def main():
                 )
                 runs = (delayed(run)(seed) for seed in range(options.cohorts))
                 table = pd.DataFrame(Parallel(n_jobs=options.n_jobs)(runs)) < LEVEL
+                table.columns = pd.MultiIndex.from_tuples(table.columns)
                 for test in table.columns.unique(0):
                     shares = table[test].mean()
                     label = f"AUC, {test}" if test == DELONG else f"{score}, {test}"

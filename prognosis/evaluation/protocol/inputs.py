@@ -135,8 +135,8 @@ def find_report_groups(X, by, given, groups):
         If a row has no group, there is one only, or there are more than `MOST_GROUPS`.
     """
     if by is None:
-        if groups is None:
-            return None
+        if given is None or groups is None:
+            return None  # what models declare are patients, not hospitals
         count = len(set(groups))
         if not 2 <= count <= MOST_GROUPS or len(X) < FEWEST_ROWS * count:
             return None

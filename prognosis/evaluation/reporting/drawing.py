@@ -158,7 +158,7 @@ class Canvas:
         self.line(x, axis.start, x, axis.stop, "axis")
         if label:
             widest = max(map(len, axis.labels()), default=0)
-            beside = max(x - 14 - 7.2 * widest, 10)  # clear of the tick labels
+            beside = max(x - 18 - 8 * widest, 10)  # clear of the tick labels
             self.rotated(beside, (axis.start + axis.stop) / 2, label, "label")
 
 

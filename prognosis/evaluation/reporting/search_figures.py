@@ -13,7 +13,7 @@ from .wording import format_number
 
 __all__ = ["history_figure", "importance_figure", "slice_figure"]
 
-PANEL, EDGE = 520, 86  # width of a figure; room for ticks and the name of the score
+PANEL, EDGE = 520, 92  # width of a figure; room for ticks and the name of the score
 MOST_PANELS = 9
 
 
@@ -73,11 +73,11 @@ def importance_figure(importances):
         description="; ".join(f"{n}: {format_number(v, digits=2)}" for n, v in importances.items()),
         name="importance",
     )
-    axis = Axis(0, 1, 8, PANEL - 60, [0, 0.25, 0.5, 0.75, 1])
+    axis = Axis(0, 1, 20, PANEL - 60, [0, 0.25, 0.5, 0.75, 1])
     canvas.x_axis(axis, bottom, top=10, label="share of the variation of the score")
     for number, (name, value) in enumerate(importances.items()):
         y = 10 + row * number
-        canvas.text(8, y + 16, name if len(name) <= 58 else f"{name[:57]}…", "name")
+        canvas.text(20, y + 16, name if len(name) <= 58 else f"{name[:57]}…", "name")
         canvas.rect(axis(0), y + 23, axis(value) - axis(0), 14, "fold")
         canvas.text(axis(value) + 8, y + 35, format_number(value, digits=2), "tick")
     return together([canvas], kind="single")

@@ -154,7 +154,7 @@ def _found(comparison, name, scores, *, short=False):
         else:
             text += f", {p}"
         texts.append(text)
-    return ("; " if short else " and ").join(texts)
+    return "; ".join(texts) if short else listing(texts)
 
 
 def _ceiling(comparison):
