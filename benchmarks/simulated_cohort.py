@@ -124,7 +124,7 @@ def main():
         alarms = null(options.null_cohorts, options.null_patients, options.n_jobs, finished)
         print(f"{time.perf_counter() - start:.0f} s")
         for name, count in alarms.items():
-            test = {"accuracy_p": "corrected t on accuracy", "auc_p": "DeLong on AUC"}[name]
+            test = {"accuracy_p": "t over patients on accuracy", "auc_p": "DeLong on AUC"}[name]
             bars[
                 f"imaging called significantly better by {test} in {count} of "
                 f"{options.null_cohorts} null cohorts (at most {MOST_FALSE_ALARMS})"

@@ -4,6 +4,7 @@ A `SliceMosaic` stitches cross-sections into one picture; `unstitch` puts a pict
 layout (a saliency map, say) back into the volume it came from.
 """
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,9 +13,11 @@ import numpy as np
 
 from .errors import ImageError
 from .resizing import resizing_matrix
+from .spaces.template import brain_bounds_mm
 from .volumes import restore_grid
 
 PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+EXTENTS = ("volume", "brain")
 
 __all__ = ["SliceMosaic"]
 
@@ -38,6 +41,10 @@ class SliceMosaic:
     slice_step : int, default=None
         Voxels from one slice to the next. None spreads the slices evenly over the volume (or, with
         `first_slice`, over what lies above it).
+    extent : {"volume", "brain"}, default="volume"
+        What the slices are spread over or centred in: "brain" is where the template's brain lies in
+        world coordinates, so that no tile shows neck or air above the head. For volumes in template
+        (MNI) space; not with `first_slice`.
     size : int, (height, width) or None, default=None
         Size of the picture in pixels. Tiles are resized one by one, with square pixels in mm, by
         area averages when they shrink and linearly when they grow, and centred. None keeps one
@@ -65,6 +72,7 @@ class SliceMosaic:
     columns: int = 4
     first_slice: int | None = None
     slice_step: int | None = None
+    extent: str = "volume"
     size: int | tuple | None = None
 
     def __post_init__(self):
@@ -77,6 +85,12 @@ class SliceMosaic:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if self.slice_step is not None and self.slice_step < 1:
             raise ValueError(f"slice_step must be at least 1 voxel, got {self.slice_step!r}")
+        if self.extent not in EXTENTS:
+            raise ValueError(f"extent must be among {sorted(EXTENTS)}, got {self.extent!r}")
+        if self.extent == "brain" and self.first_slice is not None:
+            raise ValueError(
+                f'extent="brain" says where the slices begin; leave first_slice={self.first_slice}'
+            )
         size = (self.size, self.size) if isinstance(self.size, (int, np.integer)) else self.size
         object.__setattr__(self, "plane", planes)
         object.__setattr__(self, "size", None if size is None else tuple(int(n) for n in size))
@@ -93,13 +107,15 @@ class SliceMosaic:
         """Number of tiles down and across the whole picture."""
         return self.rows * len(self.plane), self.columns
 
-    def slice_indices(self, n_slices):
+    def slice_indices(self, n_slices, span=None):
         """Canonical voxel indices of the tiles of one plane, in reading order.
 
         Parameters
         ----------
         n_slices : int
             Slices of the volume along the axis of the plane.
+        span : (int, int), default=None
+            First slice to show and the one after the last; None is the whole volume.
 
         Returns
         -------
@@ -108,11 +124,12 @@ class SliceMosaic:
         """
         count = self.rows * self.columns
         first, step = self.first_slice, self.slice_step
+        low, high = span or (0, n_slices)
         if step is None:
-            start = 0 if first is None else first
-            return start + ((np.arange(count) + 0.5) * (n_slices - start) / count).astype(int)
+            start = low if first is None else first
+            return start + ((np.arange(count) + 0.5) * (high - start) / count).astype(int)
         if first is None:
-            first = (n_slices - 1 - (count - 1) * step) // 2
+            first = low + (high - low - 1 - (count - 1) * step) // 2
         return first + step * np.arange(count)
 
     def stitch(self, image):
@@ -195,7 +212,11 @@ class SliceMosaic:
 
     def _layout(self, canonical):
         spacing = tuple(np.round(np.linalg.norm(canonical.affine[:3, :3], axis=0), 4).tolist())
-        return _layout(self, tuple(int(n) for n in canonical.shape[:3]), spacing)
+        shape = tuple(int(n) for n in canonical.shape[:3])
+        spans = tuple((0, n) for n in shape)
+        if self.extent == "brain":
+            spans = _brain_spans(canonical.affine, shape)
+        return _layout(self, shape, spacing, spans)
 
 
 @dataclass(frozen=True)
@@ -213,8 +234,22 @@ class _Layout:
     tiles: tuple
 
 
+def _brain_spans(affine, shape):
+    """Along every axis, the slices of a volume in template space that hold its brain."""
+    corners = np.array(list(itertools.product(*brain_bounds_mm())))
+    places = nib.affines.apply_affine(np.linalg.inv(affine), corners)
+    low = np.clip(np.floor(places.min(axis=0) + 0.5), 0, shape).astype(int)
+    high = np.clip(np.ceil(places.max(axis=0) + 0.5), 0, shape).astype(int)
+    if (low >= high).any():
+        raise ImageError(
+            f"a volume of {shape} voxels does not hold the template's brain, of which "
+            'extent="brain" shows slices; register it to the template, or leave extent="volume"'
+        )
+    return tuple(zip(low.tolist(), high.tolist(), strict=True))
+
+
 @lru_cache(maxsize=64)
-def _layout(mosaic, shape, spacing):
+def _layout(mosaic, shape, spacing, spans):
     """Where each slice goes and by which matrices its rows and columns are resized."""
     axes = [PLANES[plane] for plane in mosaic.plane]
     sections = {axis: [n for n in range(3) if n != axis] for axis in axes}
@@ -237,7 +272,7 @@ def _layout(mosaic, shape, spacing):
             content_width = min(tile_width, max(1, round(extent_right * scale)))
         down = resizing_matrix(shape[up], content_height)
         across = resizing_matrix(shape[right], content_width)
-        for number, index in enumerate(mosaic.slice_indices(shape[axis])):
+        for number, index in enumerate(mosaic.slice_indices(shape[axis], spans[axis])):
             if not 0 <= index < shape[axis]:
                 continue
             row, column = divmod(number, mosaic.columns)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier
@@ -96,9 +97,17 @@ class TestClassification:
         folds = result.folds.pivot(index=["repeat", "fold"], columns="model", values="accuracy")
         t = corrected_resampled_ttest((folds[name] - folds[base]).to_numpy(), 24 / 96)
         row = result.table.loc[name]
-        assert row["accuracy_p"] == pytest.approx(t.p_value)
-        assert row["accuracy_difference"] == pytest.approx(t.difference)
+        over_folds = result.differences.query(
+            "model == @name and score == 'accuracy' and test == 'corrected t'"
+        ).iloc[0]
+        assert over_folds["p"] == pytest.approx(t.p_value)
+        assert over_folds["difference"] == pytest.approx(t.difference)
         one, two = result.patients(name), result.patients(base)
+        paired = stats.ttest_rel(one["correct"], two.loc[one.index, "correct"])
+        assert row["accuracy_p"] == pytest.approx(paired.pvalue)
+        assert row["accuracy_difference"] == pytest.approx(
+            row["accuracy"] - result.table.loc[base, "accuracy"]
+        )
         y = one["y"] == "poor"
         z = delong_test(y, one["probability"], two.loc[one.index, "probability"])
         assert row["auc_p"] == pytest.approx(z.p_value)
@@ -280,8 +289,9 @@ class TestRegression:
         models = linear_ladder([["lesion_ml"], NUMERIC])
         found = compare(models, X.iloc[:25], mrs.iloc[:25], cv=LeaveOneOut())
         assert found.folds["r2"].isna().all()
-        assert not np.isnan(found.table.loc["lesion_ml + nihss", "mae_p"])
-        assert np.isnan(found.table.loc["lesion_ml + nihss", "r2_p"])
+        assert found.table.loc["lesion_ml + nihss", ["mae_p", "r2_p"]].notna().all()
+        folds = found.differences.query("score == 'r2' and test == 'corrected t'")
+        assert folds["p"].isna().all()
 
 
 class TestOutput:
@@ -325,6 +335,7 @@ class TestOutput:
     def test_csv(self, result, tmp_path):
         folder = result.to_csv(tmp_path / "new" / "report")
         assert sorted(path.name for path in folder.iterdir()) == [
+            "characteristics.csv",
             "differences.csv",
             "folds.csv",
             "metadata.json",

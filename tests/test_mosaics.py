@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from nilearn.datasets import load_mni152_template
 
 from imaging import ImageError, SliceMosaic
 
@@ -103,3 +104,48 @@ def test_impossible_layouts_are_refused(wrong, words):
 def test_unstitch_refuses_a_picture_of_another_mosaic(volume):
     with pytest.raises(ImageError, match=r"\(5, 5\) where this mosaic"):
         SliceMosaic(rows=2, columns=2).unstitch(np.ones((5, 5)), volume)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return load_mni152_template(resolution=4)
+
+
+class TestExtent:
+    def test_slices_of_the_brain_only(self, head):
+        whole, brain = SliceMosaic(), SliceMosaic(extent="brain")
+        data = nib.as_closest_canonical(head).get_fdata()
+        empty = {}
+        for mosaic in (whole, brain):
+            found = nib.as_closest_canonical(mosaic.coverage(head)).get_fdata()
+            levels = np.flatnonzero(found.any(axis=(0, 1)))
+            empty[mosaic.extent] = [n for n in levels if not (data[:, :, n] > 0.1).any()]
+        assert empty["volume"] and not empty["brain"]
+
+    def test_is_the_same_whatever_the_field_of_view(self, head):
+        """Air above and below does not move the slices, as it does those of the whole volume."""
+        data = np.pad(head.get_fdata(dtype=np.float32), ((0, 0), (0, 0), (6, 9)))
+        affine = head.affine.copy()
+        affine[:3, 3] -= 6 * affine[:3, 2]
+        padded = nib.Nifti1Image(data, affine)
+        brain, whole = SliceMosaic(extent="brain", size=128), SliceMosaic(size=128)
+        np.testing.assert_array_equal(brain.stitch(head), brain.stitch(padded))
+        assert not np.array_equal(whole.stitch(head), whole.stitch(padded))
+
+    @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+    def test_is_undone(self, head, plane):
+        mosaic = SliceMosaic(plane=plane, rows=2, columns=3, extent="brain")
+        back, shown = mosaic.unstitch(mosaic.stitch(head), head), mosaic.coverage(head).get_fdata()
+        np.testing.assert_allclose(
+            back.get_fdata()[shown > 0], head.get_fdata()[shown > 0], rtol=1e-6
+        )
+
+    def test_refusals(self, head):
+        with pytest.raises(ValueError, match="extent must be among"):
+            SliceMosaic(extent="head")
+        with pytest.raises(ValueError, match="leave first_slice=3"):
+            SliceMosaic(extent="brain", first_slice=3)
+        far = nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4))
+        far.affine[2, 3] = 500
+        with pytest.raises(ImageError, match="does not hold the template's brain"):
+            SliceMosaic(extent="brain").stitch(far)

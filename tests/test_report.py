@@ -1,6 +1,7 @@
 """The report: one honest, self-contained page that a browser opens without a complaint."""
 
 import html
+import itertools
 import os
 import re
 import shutil
@@ -101,7 +102,9 @@ class TestPage:
         assert ("html", {"lang": "en"}) in found.seen
         assert tags.count("h1") == 1
         assert tags.count("caption") == tags.count("table")
-        assert tags.count("figcaption") == tags.count("figure") == tags.count("svg") == 4
+        assert tags.count("figcaption") == tags.count("figure") == 4
+        # a score and a difference of each of two, folds of two, one curve, two calibrations
+        assert tags.count("svg") == 4 + 2 + 1 + 2
         assert all("scope" in attrs for tag, attrs in found.seen if tag == "th")
         for tag, attrs in found.seen:
             if tag == "svg":
@@ -119,7 +122,7 @@ class TestPage:
         for name, row in result.table.iterrows():
             assert name in text
             for score in ("accuracy", "auc", "brier"):
-                assert f"<td>{row[score]:.3f}" in page
+                assert re.search(rf'<td data-label="[^"]*">{row[score]:.3f}', page)
 
     def test_simulated_is_said_everywhere(self, page):
         assert page.count("SIMULATED") >= 6
@@ -149,8 +152,12 @@ class TestPage:
         assert "drawn twice" in page
 
     def test_table_of_folds(self, page, result):
-        rows = page.split("Scores of every fold.")[1].split("<tbody>")[1].split("</tbody>")[0]
-        assert rows.count("<tr>") == 8
+        rows = (
+            page.split("Scores of every fold (repeat.fold).")[1]
+            .split("<tbody>")[1]
+            .split("</tbody>")[0]
+        )
+        assert rows.count("<tr>") == 2 * 2 and rows.count("<td>") == 4 * (1 + 8)
         assert f"{result.folds['accuracy'].iloc[0]:.3f}" in rows
 
 
@@ -174,7 +181,7 @@ class TestKinds:
         page = render_report(run(cohort, models=logistic_ladder([["lesion_ml"]])))
         outline(page)
         assert "nothing to compare it with" in page
-        assert "Difference" not in page.split('<h2 id="methods"')[0]
+        assert "Difference" not in page.split('<h2 id="methods"')[0].split("<body>")[1]
 
     def test_no_probabilities(self, cohort):
         models = logistic_ladder([["lesion_ml"]])
@@ -190,6 +197,50 @@ class TestKinds:
             for name, model in logistic_ladder([["lesion_ml"], NUMERIC]).items()
         }
         outline(render_report(run(cohort, models=models)))
+
+    def test_ordinal_with_everything_fits(self, cohort):
+        """Nine scores, a scorer and groups: each table apart, cells that say what they are."""
+        X, mrs = cohort
+        mrs = mrs.clip(0, 6).round().astype(int)
+        X = X.assign(hospital=np.where(np.arange(150) % 2, "north", "south"))
+        models = logistic_ladder([["lesion_ml"], NUMERIC])
+        more = {"cut": 2, "scoring": "f1", "threshold": 0.4, "by": "hospital"}
+        found = compare(models, X, mrs, cv=3, random_state=0, **more)
+        page = render_report(found)
+        seen = outline(page).seen
+        assert page.count('<table class="results cards') == 2
+        labels = [attrs.get("data-label") for tag, attrs in seen if tag == "td"]
+        assert {"Sensitivity", "F1", "Δ F1", "Within", "north", "Missing"} <= set(labels)
+        assert "By hospital" in page and "mrs above 2" in page
+
+    def test_who_was_studied(self, page, result):
+        text = html.unescape(re.sub("<[^>]*>", " ", page))
+        row = result.characteristics.query("variable == 'nihss' and group == 'poor'").iloc[0]
+        assert f"{row['mean']:.1f} ± {row['sd']:.1f}" in text
+        assert "outcome poor n = 75" in " ".join(text.split())
+
+    def test_axes_keep_their_labels_apart(self, cohort):
+        """Tick labels of differences, which have a sign, do not run into each other."""
+        page = render_report(run(cohort, cv="5x2"))
+        for svg in re.findall("<svg.*?</svg>", page, re.DOTALL):
+            ticks = re.findall(
+                r'<text class="tick" x="([\d.]+)" y="([\d.]+)" .*?>(.*?)</text>', svg
+            )
+            lines = {}
+            for x, y, text in ticks:
+                lines.setdefault(y, []).append((float(x), len(html.unescape(text))))
+            for places in lines.values():
+                for (x, n), (other, m) in itertools.pairwise(places):
+                    assert abs(other - x) > 7 * (n + m) / 2
+
+
+class TestNotebook:
+    def test_a_comparison_shows_itself(self, result):
+        piece = result._repr_html_()
+        assert "SIMULATED PATIENTS" in piece
+        assert piece.count("<table") == 2
+        assert f"{result.table['auc'].iloc[1]:.3f}" in piece
+        assert all(html.escape(sentence, quote=False) in piece for sentence in result.summary())
 
 
 class TestWriting:
@@ -288,11 +339,11 @@ class TestBrowser:
         dom, complaints, asked = browse(result.to_html(tmp_path / "index.html"))
         assert complaints == []
         assert asked == []
-        rows = dom.split('<table class="results">')[1].split("</table>")[0]
+        rows = dom.split('<table class="results cards">')[1].split("</table>")[0]
         for name, row in result.table.iterrows():
             assert name in html.unescape(rows)
             assert f"{row['auc']:.3f}" in rows
-        assert dom.count("<svg") == 4
+        assert dom.count("<svg") == 9
 
     def test_the_check_itself_notices(self, browse, tmp_path):
         path = tmp_path / "bad.html"
@@ -311,5 +362,5 @@ def test_one_split_is_called_one_and_shows_no_empty_panel(cohort):
     page = render_report(found)
     assert "one split (50 patients tested)" in page and "1 folds" not in page
     assert "Fold by fold" not in page
-    assert "Δ AUC</text>" in page and "Δ Accuracy</text>" not in page
+    assert "Δ AUC</text>" in page and "Δ Accuracy</text>" in page  # tested over the 50 patients
     assert "one split (50 patients tested)" in str(found)

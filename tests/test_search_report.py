@@ -82,7 +82,7 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page):
     assert outline.open == [] and outline.links == ["data:,"]
     assert "<script" not in page and "default-src 'none'" in page
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") >= 3
     assert "stand-in &lt;1&gt;" in page and "stand-in <1>" not in page
 
 
@@ -128,7 +128,7 @@ def test_pages_of_searches_that_differ(cohort, tmp_path):
     single = searching(n_trials=1).fit(X, y)
     assert importances(single) == {}
     text = search_report(single, tmp_path / "single.html").read_text()
-    assert text.count("<svg") == 2
+    assert text.count("<svg") >= 2
 
     def conditional(trial):
         params = {"logisticregression__C": trial.suggest_float("C", 0.1, 10)}

@@ -229,3 +229,18 @@ def test_whatever_has_networks_a_view_and_inputs_is_explained(fused, cohort):
     np.testing.assert_array_equal(found.pictures, expected.pictures)
     pd.testing.assert_frame_equal(found.tabular, expected.tabular)
     assert list(region_masks(foreign)) == list(region_masks(fused))
+
+
+def test_slices_of_the_brain_only(cohort):
+    X, y = cohort
+    view = StitchedSlices(mosaic_size=48, extent="brain")
+    view.fit_prepare(X, ["t1w"])
+    low, high = (-72, 82)  # of the template's brain
+    shown = np.asanyarray(nib.as_closest_canonical(view.place().shown()).dataobj)
+    affine = nib.as_closest_canonical(X["t1w"].iloc[0]).affine
+    levels = affine[2, 2] * np.flatnonzero(shown.any(axis=(0, 1))) + affine[2, 3]
+    assert low - 8 <= levels.min() < -56 and 66 < levels.max() <= high + 8
+    assert view.recipe_.arguments[0].extent == "brain"
+    model = StitchedSliceClassifier("t1w", extent="brain", space="native", **QUICK)
+    with pytest.raises(ValueError, match="needs scans in template space"):
+        model.fit(X, y)

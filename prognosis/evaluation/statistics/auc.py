@@ -9,7 +9,7 @@ from scipy import optimize, special, stats
 from .intervals import Interval
 from .significance import TestResult, without_variance
 
-__all__ = ["auc", "auc_interval", "delong_test"]
+__all__ = ["auc", "auc_interval", "auc_variance", "delong_test"]
 
 
 def auc(y, scores):
@@ -72,16 +72,22 @@ def auc_interval(y, scores, *, confidence=0.95):
     (0.889, 0.261, 0.995)
     """
     y = _binary(y)
-    areas, covariance = _delong(y, _rows(scores, y))
-    area, variance = areas[0], covariance[0, 0]
+    area, variance = auc_variance(y, scores)
     z = stats.norm.ppf((1 + confidence) / 2)
     if area in (0.0, 1.0):
         far = _newcombe_limit(z, int(y.sum()), int((~y).sum()))
         low, high = (far, 1.0) if area == 1 else (0.0, 1 - far)
-        return Interval(float(area), low, high)
+        return Interval(area, low, high)
     reach = z * np.sqrt(variance) / (area * (1 - area))
     low, high = special.expit(special.logit(area) + np.array([-reach, reach]))
-    return Interval(float(area), float(low), float(high))
+    return Interval(area, float(low), float(high))
+
+
+def auc_variance(y, scores):
+    """AUC and DeLong's variance of it; parameters and errors as `auc_interval`."""
+    y = _binary(y)
+    areas, covariance = _delong(y, _rows(scores, y))
+    return float(areas[0]), float(covariance[0, 0])
 
 
 def delong_test(y, scores, other, *, confidence=0.95):

@@ -23,6 +23,7 @@ __all__ = [
     "ORDINAL_SCORES",
     "REGRESSION_SCORES",
     "fold_scores",
+    "patient_losses",
     "patient_scores",
     "patient_table",
     "ranking",
@@ -136,6 +137,34 @@ def patient_scores(patients, classes, *, confidence=0.95, random_state=0):
         "brier": bootstrap_interval(_mean, losses, **drawn),
         **_ordinal(patients, confidence),
     }
+
+
+def patient_losses(patients, classes, score):
+    """What a score is the mean of, one value per patient, for `paired_patient_ttest`.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        From `patient_table`.
+    classes : list or None
+    score : str
+        "accuracy", "brier", "mae" or "r2".
+
+    Returns
+    -------
+    ndarray of shape (n_patients,)
+        Their mean is the score, but for R², of which it is the score less one.
+    """
+    y = patients["y"].to_numpy()
+    if score == "accuracy":
+        return patients["correct"].to_numpy()
+    if score == "brier":
+        return _brier(y, _probabilities(patients, classes), classes)
+    errors = y - patients["prediction"].to_numpy()
+    if score == "mae":
+        return np.abs(errors)
+    spread = y.var()
+    return -(errors**2) / spread if spread > 0 else np.full(len(y), np.nan)
 
 
 def _ordinal(table, confidence=0.95):

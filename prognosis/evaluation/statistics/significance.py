@@ -1,7 +1,7 @@
-"""The difference between two models over the folds, and p values of several comparisons.
+"""The difference between two models over folds or patients, and p values of several comparisons.
 
 Scores of folds share training patients, so they need a test of their own; `auc` has the one for
-predictions of patients.
+areas under the curve.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,18 @@ import numpy as np
 from scipy import stats
 
 __all__ = [
+    "DELONG",
+    "OVER_FOLDS",
+    "OVER_PATIENTS",
     "TestResult",
     "adjust_p_values",
     "corrected_resampled_ttest",
+    "paired_patient_ttest",
     "without_variance",
 ]
+
+# What the tests are called in tables.
+OVER_FOLDS, OVER_PATIENTS, DELONG = "corrected t", "t over patients", "DeLong"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class TestResult:
     df: float
     p_value: float
 
+    @property
+    def smallest(self):
+        """The smallest difference, of either sign, that would have been significant."""
+        return (self.high - self.low) / 2
+
 
 def corrected_resampled_ttest(differences, test_to_train, *, df="folds", confidence=0.95):
     """Corrected resampled t-test on per-fold differences of a score.
@@ -48,6 +60,11 @@ def corrected_resampled_ttest(differences, test_to_train, *, df="folds", confide
     correlated and the plain paired t-test finds effects that are not there. The variance of the
     mean is therefore taken as ``(1 / k + n_test / n_train) * variance`` over the k folds, with
     k - 1 degrees of freedom.
+
+    How many times the folds are drawn has to be settled before anybody looks: with more repeats
+    the first term vanishes and the degrees of freedom grow, so that the same patients and models
+    reach smaller p values. From 5 folds to 5 folds drawn ten times the difference that is just
+    significant shrinks by 44 %, though nobody new was examined; then there is little left to gain.
 
     Parameters
     ----------
@@ -114,6 +131,55 @@ def corrected_resampled_ttest(differences, test_to_train, *, df="folds", confide
     return TestResult(
         float(mean), float(mean - reach), float(mean + reach), float(t), float(degrees), float(p)
     )
+
+
+def paired_patient_ttest(differences, *, confidence=0.95):
+    """Paired t-test over patients: does one model err less than the other on the same patients?
+
+    For errors of a regression, or whether the class was right. The patients are the sample, so that
+    repeats of the folds make no further evidence: they only average out how the folds fell. Like
+    DeLong's test of two AUCs it takes the fitted models as given, and allows for the patients who
+    were tested but not for those who might have been trained on.
+
+    Parameters
+    ----------
+    differences : array-like of shape (n_patients,)
+        Error (or success) with one model less that with the other, averaged over the repeats first,
+        one value per patient.
+    confidence : float, default=0.95
+
+    Returns
+    -------
+    TestResult
+        Where no two patients differ, p is 1 if all differences are zero and 0 if they are not. NaN
+        throughout if a difference is NaN or there are fewer than two patients.
+
+    References
+    ----------
+    Student 1908, Biometrika 6:1-25; Dietterich 1998, Neural Computation 10:1895-1923, on tests that
+    take fitted models as given.
+
+    Examples
+    --------
+    >>> result = paired_patient_ttest([0.5, -0.2, 0.9, 0.4, 0.1, 0.7])
+    >>> round(result.difference, 2), round(result.p_value, 3), round(result.smallest, 2)
+    (0.4, 0.058, 0.42)
+    """
+    differences = np.asarray(differences, dtype=float)
+    if differences.ndim != 1:
+        raise ValueError(f"differences must be (n_patients,), got shape {differences.shape}")
+    n = differences.size
+    if n < 2 or np.isnan(differences).any():
+        return TestResult(*[np.nan] * 6)
+    mean, degrees = differences.mean(), n - 1.0
+    if np.ptp(differences) <= 1e-12 * max(1.0, np.abs(differences).max()):
+        return without_variance(mean, degrees)
+    error = differences.std(ddof=1) / np.sqrt(n)
+    reach = stats.t.ppf((1 + confidence) / 2, degrees) * error
+    t = mean / error
+    p = 2 * stats.t.sf(abs(t), degrees)
+    found = (mean, mean - reach, mean + reach, t, degrees, p)
+    return TestResult(*map(float, found))
 
 
 def adjust_p_values(p_values):

@@ -147,18 +147,41 @@ def _in_voxels(place, pictures, way="put_back"):
     )
 
 
+def outcome_in_words(outcome, label, classes):
+    """What a class is: the outcome's name where it is yes or no, its label where that is a word.
+
+    Examples
+    --------
+    >>> outcome_in_words("poor_outcome", 1, [0, 1]), outcome_in_words("aphasia", 0, [0, 1])
+    ('poor outcome', 'no aphasia')
+    >>> outcome_in_words("mrs", 3, [0, 1, 2, 3]), outcome_in_words(None, "poor", ["good", "poor"])
+    ('mrs = 3', 'poor')
+    """
+    name = "" if outcome is None else str(outcome).replace("_", " ")
+    if len(classes) == 2 and set(classes) == {0, 1} and name:
+        return name if label else f"no {name}"
+    return f"{name} = {label}" if name else str(label)
+
+
 def _metadata(one, X, settings, atlas):
     estimator = one.part.estimator
+    outcome = getattr(estimator, "outcome_name_", None)
     if one.index is None:
-        named, unit = "the predicted value", "units of the outcome"
+        named = "the predicted value" if outcome is None else f"the predicted {outcome}"
+        unit = "units of the outcome" if outcome is None else str(outcome)
+        speaks_for = f"a higher {'value' if outcome is None else outcome}"
     else:
-        named, unit = f"log odds of {estimator.classes_.tolist()[one.index]!r}", "log odds"
+        label = estimator.classes_.tolist()[one.index]
+        named, unit = f"log odds of {label!r}", "log odds"
+        speaks_for = outcome_in_words(outcome, label, estimator.classes_.tolist())
     if one.part.member is not None:
         named = f"{named} as member {one.part.member!r} of the ensemble says it"
     return {
         "method": settings.method,
         "target": named,
         "unit": unit,
+        "speaks_for": speaks_for,
+        "space": getattr(estimator, "space", None),
         "baseline": settings.baseline,
         "estimator": type(estimator).__name__,
         "member": one.part.member,

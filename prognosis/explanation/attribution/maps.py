@@ -37,8 +37,8 @@ class Explanation:
     background : ndarray of shape (n_columns, ...)
         Mean training image as the networks see it.
     metadata : dict
-        ``method``, ``target``, ``unit``, ``baseline`` and ``cohort``, which says whether the
-        patients are simulated.
+        ``method``, ``target``, ``unit``, ``speaks_for`` (the outcome in words), ``baseline`` and
+        ``cohort``, which says whether the patients are simulated.
     region_values : DataFrame or None
         For occlusion: what every region of the atlas adds, one row per patient.
     study : tuple
@@ -224,7 +224,7 @@ class Explanation:
         return float(missed.sum(skipna=False) / max(difference.sum(), 1e-12))
 
     def plot(self, patient=None, column=None, **options):
-        """Glass brain and slices of the map; returns the matplotlib Figure.
+        """Slices of the map on anatomy, smooth and in the brain; returns the matplotlib Figure.
 
         Parameters
         ----------
@@ -238,6 +238,12 @@ class Explanation:
         from .drawing import draw_map
 
         return draw_map(self, patient, column, **options)
+
+    def _repr_html_(self):
+        """The mean map and what the table adds, for notebooks."""
+        from .drawing import as_html
+
+        return as_html(self)
 
     def view(self, patient=None, column=None, **options):
         """The map in a page to click through (nilearn's HTML view).
