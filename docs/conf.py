@@ -24,8 +24,6 @@ extensions = [
 root_doc = "index"
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
-# A page of its own in docs/ that nobody links to yet (docs/scale_out.md) is no mistake.
-suppress_warnings = ["toc.empty_glob"]
 
 # Docstrings. Single backticks name parameters and public names; the latter become links.
 default_role = "literal"
@@ -33,6 +31,7 @@ add_module_names = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

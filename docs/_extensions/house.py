@@ -15,6 +15,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
+# Pages in docs/ that stand in a list already.
+NAMED = {"index", "results", "papers", "glossary", "more", "changes", "contributing"}
 
 
 def write_whole(path, text):
@@ -22,6 +24,14 @@ def write_whole(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
+
+
+def list_others(app, docname, source):
+    """Name in the list of how-to pages those that lie in docs/ and that no page names."""
+    if docname == "howto/index":
+        here = [path for path in Path(app.srcdir).glob("*.md") if path.stem not in NAMED]
+        others = "\n".join(f"/{path.stem}" for path in sorted(here))
+        source[0] = source[0].replace("(others)\n", f"{others}\n" if others else "")
 
 
 def gather(app, config):
@@ -49,7 +59,7 @@ class NamesAreLinks(SphinxTransform):
             name: package
             for name, package in public_names.homes().items()
             # Small words of a sub-package (``flair``) are columns elsewhere.
-            if "." not in package or not name.islower()
+            if "." not in package or not name.islower() or f"/{package}." in self.env.docname
         }
         for literal in list(self.document.findall(nodes.literal)):
             name = literal.astext().removesuffix("()").rpartition(".")[2]
@@ -107,6 +117,7 @@ def only_ours(app, what, name, obj, skip, options):
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("config-inited", gather)
+    app.connect("source-read", list_others)
     app.connect("autodoc-skip-member", only_ours)
     app.add_transform(NamesAreLinks)
     app.add_html_math_renderer("mathml", (formula, None), (block_formula, None))
