@@ -43,7 +43,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(PIL|pathlib|scipy|sklearn|skorch|sqlalchemy|tempfile|torch)\..*"),
 ]
 
-# Notebooks are shown as they were committed; the tests run them.
+# Notebooks are shown as they were committed; the tests run them. (No sphinx-gallery: its scripts
+# would train their networks anew at every build, where notebooks and docstrings are run already.)
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -58,6 +59,7 @@ html_static_path = ["_static"]
 html_css_files = ["house.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "results", "papers", "glossary")}
 html_copy_source = False
 html_theme_options = {
     "navbar_align": "left",
