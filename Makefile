@@ -23,7 +23,7 @@ docs: $(VENV)/.installed-docs
 	@echo "open docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) report docs/_build docs/reference
+	rm -rf $(VENV) report docs/_build docs/reference docs/tutorials/*.ipynb
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

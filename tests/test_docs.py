@@ -265,21 +265,16 @@ def test_commands_are_understood(page):
 
 
 @every_page
-def test_names_in_the_text_exist(page):
+def test_names_in_the_text_exist(page, names):
     """`ClassName`, and `call(with=parameters)`, wherever they stand."""
     text = re.sub(r"```.*?```", "", in_text(page), flags=re.DOTALL)
-    known, wrong = {*public(), *THEIRS}, []
-    inner = [name for package in ("physics", "synthesis") for name in inner_names(package)]
+    known, wrong = {*names.homes(), *THEIRS}, []
     for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text):
-        if re.fullmatch(r"[A-Z][a-z]+(?:[A-Z][a-zA-Z]*)+", code) and code not in {*known, *inner}:
+        if re.fullmatch(r"[A-Z][a-z]+(?:[A-Z][a-zA-Z]*)+", code) and code not in known:
             wrong.append(code)
         elif re.fullmatch(r"\w+(?:\.\w+)?\(.*\)", code) and "..." not in code:
             wrong += wrong_calls(ast.parse(code))
     assert wrong == []
-
-
-def inner_names(package):
-    return importlib.import_module(f"imaging.{package}").__all__
 
 
 # --- Around it -----------------------------------------------------------------------------------

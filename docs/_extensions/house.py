@@ -37,10 +37,16 @@ def list_others(app, docname, source):
 def gather(app, config):
     """Write the reference's pages, and copy the notebooks with their committed outputs."""
     docs = Path(app.srcdir)
-    for name, text in public_names.pages().items():
+    pages = public_names.pages()
+    for name, text in pages.items():
         write_whole(docs / "reference" / name, text)
+    described = {f"{package}.{name}" for name, package in public_names.homes().items()}
+    # What is no longer public has no page any more.
+    for old in [*(docs / "reference").glob("*.rst"), *(docs / "reference").glob("generated/*.rst")]:
+        if old.name not in pages and old.stem not in described:
+            old.unlink()
     wanted = {path.name: path for path in sorted((docs.parent / "notebooks").glob("*.ipynb"))}
-    for old in set((docs / "tutorials").glob("*.ipynb")):
+    for old in list((docs / "tutorials").glob("*.ipynb")):
         if old.name not in wanted:
             old.unlink()
     for name, path in wanted.items():
@@ -62,12 +68,11 @@ class NamesAreLinks(SphinxTransform):
             if "." not in package or not name.islower() or f"/{package}." in self.env.docname
         }
         for literal in list(self.document.findall(nodes.literal)):
-            name = literal.astext().removesuffix("()").rpartition(".")[2]
+            said, _, name = literal.astext().removesuffix("()").rpartition(".")
             package = homes.get(name)
-            said = literal.astext().removesuffix("()").removesuffix(name)
             if (
                 package is None
-                or said not in ("", f"{package}.", f"{package.split('.')[0]}.")
+                or said not in ("", package, package.split(".")[0])
                 or self.env.docname.endswith(f"{package}.{name}")
                 or any(isinstance(above, (nodes.reference, pending_xref)) for above in ups(literal))
             ):

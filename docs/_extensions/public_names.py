@@ -4,6 +4,7 @@ The pages of the reference are written from these lists, so that no name can be 
 """
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,7 @@ def listed(package):
     }
 
 
+@functools.cache
 def homes():
     """Every public name to the one package under which it is described, as `name: package`.
 
