@@ -294,5 +294,8 @@ def _type(field):
 
 
 def _default(field):
-    missing = field.default is dataclasses.MISSING
-    return "" if missing else f", default={shown(field.default)}"
+    if field.default is dataclasses.MISSING:
+        return ""
+    default = shown(field.default)
+    # As it stands, "kernel_" would be a link to "kernel" in a rendered page.
+    return f", default ``{default}``" if default.endswith('_"') else f", default={default}"

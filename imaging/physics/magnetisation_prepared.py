@@ -206,8 +206,9 @@ def mp2rage(
     pd, r1, r2s, transmit
         As in `mprage`; `r2s` and `receive` are taken for the sake of one signature and have no
         effect.
-    repetition_time, inversion_times, echo_time, flip_angles, n_readouts, excitation_spacing, \
-inversion_efficiency
+    repetition_time, inversion_times, echo_time, flip_angles
+        As in `mp2rage_readouts`.
+    n_readouts, excitation_spacing, inversion_efficiency
         As in `mp2rage_readouts`.
     signed : bool, default=True
         False takes the magnitude of both images first, as some published systems do; the sign,

@@ -72,7 +72,7 @@ def texture(seed, width, shape, device, drawn_on=None, *, channels=1):
 
     Returns
     -------
-    tensor of shape (channels, *shape)
+    tensor of shape ``(channels, *shape)``
 
     Examples
     --------
@@ -107,7 +107,7 @@ def smooth_field(seed, points, shape, device, *, channels=1):
 
     Returns
     -------
-    tensor of shape (channels, *shape)
+    tensor of shape ``(channels, *shape)``
 
     Examples
     --------

@@ -19,7 +19,7 @@ _ROUNDING = 1e-5
 class RicianNoise(NoisyStep):
     r"""Noise of a magnitude image, and Gaussian noise of one that has a sign.
 
-    .. math:: S' = \sqrt{(S + n_1)^2 + n_2^2 + \dots + n_{2L}^2}, \quad n_i \sim N(0, \sigma^2)
+    .. math:: S' = \sqrt{(S + n_1)^2 + n_2^2 + \ldots + n_{2L}^2}, \quad n_i \sim N(0, \sigma^2)
 
     for L coils: Rician for one, non-central chi for several. Where there is no signal its mean is
     :math:`\sigma \sqrt{\pi/2}` for one coil. An image that has a sign (standardised, computed

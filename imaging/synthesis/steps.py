@@ -21,8 +21,8 @@ _WIDEST = 88
 class Step(Parametrised):
     """A random operation on a scene.
 
-    A *scene* is a dictionary of tensors of one sample, each of shape (channels, *spatial), 2-D or
-    3-D: ``image``, ``labels`` (tissue numbers, uint8), ``lesion`` (0, or the number of a lesion,
+    A *scene* is a dictionary of tensors of one sample, each of shape ``(channels, *spatial)``, 2-D
+    or 3-D: ``image``, ``labels`` (tissue numbers, uint8), ``lesion`` (0, or the number of a lesion,
     uint8), ``tissues`` (soft labels that sum to 1 over the channels), ``maps`` (PD, R1, R2*, MT,
     R2), ``target`` (uint8). Steps use the entries they know, add theirs, and pass the rest on.
 
@@ -69,7 +69,7 @@ class Step(Parametrised):
         Parameters
         ----------
         scene : dict of tensor
-            Each of shape (channels, *spatial).
+            Each of shape ``(channels, *spatial)``.
         seed : int, torch.Generator, Draws or None
 
         Returns
@@ -101,7 +101,7 @@ class Step(Parametrised):
         Parameters
         ----------
         batch : dict of tensor
-            Each of shape (samples, channels, *spatial).
+            Each of shape ``(samples, channels, *spatial)``.
         seed : int or None
             None takes fresh entropy.
         first : int

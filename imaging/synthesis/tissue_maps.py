@@ -139,12 +139,12 @@ def fill_classes(scene, means, sds, grain):
     scene : dict
         With ``labels`` of shape (1, *spatial), or ``tissues`` of shape (classes, *spatial).
     means, sds : sequence of shape (classes, channels)
-    grain : tensor of shape (channels, *spatial)
+    grain : tensor of shape ``(channels, *spatial)``
         Noise of unit variance; it is overwritten by the result.
 
     Returns
     -------
-    tensor of shape (channels, *spatial), float32, not negative
+    tensor of shape ``(channels, *spatial)``, float32, not negative
     """
     device, shape = grain.device, grain.shape[1:]
     means, sds = (

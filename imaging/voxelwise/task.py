@@ -13,7 +13,7 @@ class Task(BaseEstimator):
 
     A subclass sets `outputs` and defines `ending`, `loss` and `score`; the rest may stay. It has
     parameters as scikit-learn's estimators have them: `__init__` stores them. Targets are arrays of
-    shape (channels, *spatial), of any type.
+    shape ``(channels, *spatial)``, of any type.
 
     Attributes
     ----------
@@ -82,8 +82,8 @@ class Task(BaseEstimator):
     def loss(self):
         """A function of (outputs, target, step) that gives the loss of every sample.
 
-        Outputs are a tensor of shape (batch, n_outputs, *spatial), or a list of these, coarse to
-        fine, with deep supervision; `step` counts the batches of the training.
+        Outputs are a tensor of shape ``(batch, n_outputs, *spatial)``, or a list of these, coarse
+        to fine, with deep supervision; `step` counts the batches of the training.
         """
         raise NotImplementedError
 
@@ -92,9 +92,9 @@ class Task(BaseEstimator):
 
         Parameters
         ----------
-        outputs : Tensor of shape (n_outputs, *spatial)
+        outputs : Tensor of shape ``(n_outputs, *spatial)``
             As the network gives them.
-        target : ndarray of shape (channels, *spatial)
+        target : ndarray of shape ``(channels, *spatial)``
 
         Returns
         -------
@@ -103,7 +103,7 @@ class Task(BaseEstimator):
         raise NotImplementedError
 
     def activated(self, outputs):
-        """Outputs of the network, shape (batch, n_outputs, *spatial), as results: probabilities."""
+        """Outputs of the network, ``(batch, n_outputs, *spatial)``, as results: probabilities."""
         return outputs
 
     def centres(self, target):
@@ -111,7 +111,7 @@ class Task(BaseEstimator):
         return np.empty(0, int)
 
     def real_target(self, given, prepared):
-        """The target of a real scan on the voxels of the network, shape (channels, *spatial).
+        """The target of a real scan on the voxels of the network, shape ``(channels, *spatial)``.
 
         Parameters
         ----------
@@ -131,12 +131,12 @@ class Task(BaseEstimator):
         ----------
         prepared : Prepared
             The scan.
-        values : ndarray of shape (n_kept, *spatial), float32
+        values : ndarray of shape ``(n_kept, *spatial)``, float32
             Results on the voxels of the network.
 
         Returns
         -------
-        ndarray of shape (*upright) or (*upright, channels)
+        ndarray of shape ``(*upright)`` or ``(*upright, channels)``
         """
         maps = [prepared.back(one) for one in values]
         return maps[0] if len(maps) == 1 else np.stack(maps, -1)
