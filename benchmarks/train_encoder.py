@@ -93,6 +93,8 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="of an epoch")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--spacing", type=float, default=6.0, metavar="MM")
+    parser.add_argument("--rate", type=float, default=1e-3, metavar="LEARNING_RATE")
+    parser.add_argument("--contrast", default="physics")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--speed", action="store_true", help="measure speed, train nothing")
@@ -110,6 +112,8 @@ def main():
         steps_per_epoch=options.steps,
         batch_size=options.batch,
         spacing_mm=options.spacing,
+        learning_rate=options.rate,
+        contrast=options.contrast,
         device=options.device,
         n_threads=options.threads,
         checkpoint=folder,

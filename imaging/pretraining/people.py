@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from ..nets.shapes import N_TISSUES
 from ..physics.tissues import TISSUES
 from ..randomness import as_draws
 from ..synthesis.deformation import Deformation
@@ -22,7 +23,15 @@ from ..synthesis.steps import Chain
 from ..synthesis.tissue_maps import MAPS, RandomSequence, TissueMaps
 from ..voxelwise.geometry import prepare
 
-__all__ = ["LabelledPeople", "MappedPeople", "ScannedPeople", "posed", "prepared_maps"]
+__all__ = [
+    "LabelledPeople",
+    "MappedPeople",
+    "ScannedPeople",
+    "brain_places",
+    "pose_geometry",
+    "posed",
+    "prepared_maps",
+]
 
 
 class _Grid(NamedTuple):
@@ -195,13 +204,56 @@ def posed(scene, shape, *, rotation_deg, shift_voxels, seed):
     -------
     dict of Tensor (channels, *shape)
     """
+    size = next(iter(scene.values())).shape[1:]
+    pose = {"rotation_deg": rotation_deg, "shift_voxels": shift_voxels}
+    return resample_scene(scene, pose_geometry(size, shape, **pose, seed=seed))
+
+
+def pose_geometry(size, shape, *, rotation_deg, shift_voxels, seed):
+    """The geometry by which `posed` moves a scene of shape `size`, as `resample_scene` takes it."""
     draws, dims = as_draws(seed), len(shape)
     angles = [draws.uniform(-rotation_deg, rotation_deg) for _ in range(1 if dims == 2 else 3)]
     matrix = affine_matrix(angles, [0.0] * len(angles), [1.0] * dims)
-    size = next(iter(scene.values())).shape[1:]
     centre = [(n - 1) / 2 + draws.uniform(-shift_voxels, shift_voxels) for n in size]
-    geometry = {"shape": list(shape), "matrix": matrix.tolist(), "centre": centre, "elastic": None}
-    return resample_scene(scene, geometry)
+    return {"shape": list(shape), "matrix": matrix.tolist(), "centre": centre, "elastic": None}
+
+
+def brain_places(labels, geometry):
+    """Where in the brain the voxels of a pose lie.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (1, *spatial)
+        Tissues of the head before it was posed.
+    geometry : dict
+        From `pose_geometry`.
+
+    Returns
+    -------
+    ndarray of shape (D, *geometry["shape"]), float32
+        From the middle of the brain along the axes of the head, in standard deviations of the
+        brain along each; zeros in a head without a brain.
+
+    Examples
+    --------
+    >>> labels = torch.zeros(1, 9, 9)
+    >>> labels[0, 3:6, 2:7] = 1
+    >>> still = {"rotation_deg": 0.0, "shift_voxels": 0.0, "seed": 0}
+    >>> places = brain_places(labels, pose_geometry((9, 9), (9, 9), **still))
+    >>> [round(float(n), 2) for n in (places[0, 4, 4], places[0, 5, 4], places[1, 5, 4])]
+    [0.0, 1.22, 0.0]
+    """
+    shape = geometry["shape"]
+    brain = np.argwhere((labels[0].numpy() >= 1) & (labels[0].numpy() < N_TISSUES))
+    if len(brain) < 2:
+        return np.zeros((len(shape), *shape), np.float32)
+    middle, wide = brain.mean(0), np.maximum(brain.std(0), 1e-3)
+    matrix = np.array(geometry["matrix"]) / wide[:, None]
+    origin = (np.array(geometry["centre"]) - middle) / wide
+    axes = [np.arange(n) - (n - 1) / 2 for n in shape]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    moved = np.tensordot(matrix, grid, 1) + origin.reshape(-1, *[1] * len(shape))
+    return moved.astype(np.float32)
 
 
 def prepared_maps(maps, spacing_mm):
