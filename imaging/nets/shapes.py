@@ -29,8 +29,7 @@ SHAPE_FEATURES = 32
 N_TISSUES = 6  # outside the brain, grey, mixed, white, fluid, lesion: the first of `TISSUES`
 _CELLS = {2: (5, 6), 3: (4, 5, 4)}  # into which the brain is divided along its axes
 _REACH = 2.0  # standard deviations of the brain that the outermost cells lie from its middle
-_SHARE = 0.05  # of what a measure varies between two scans of one person that is added for safety
-_MEMORY = 0.02  # share of a batch in the running statistics
+_MEMORY = 0.02  # share of the newest batch in running statistics, once there were enough
 
 _POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
@@ -134,9 +133,7 @@ class ShapeEncoder(Encoder):
     def learn(self, spread):
         """Take the measures that tell people apart from `spread`, a `Spread`."""
         self.centre.copy_(spread.mean)
-        self.directions.copy_(
-            discriminant(spread.total - spread.within, spread.within, self.n_features)
-        )
+        self.directions.copy_(spread.directions(self.n_features))
 
 
 def shape_measures(shares, places):
@@ -162,6 +159,7 @@ def shape_measures(shares, places):
     dims, batch = places.shape[1], len(places)
     kinds = torch.stack([1 - shares[:, 0], shares[:, 1], shares[:, 3], shares[:, 4]], 1)
     kinds = kinds.flatten(2)
+    kinds = kinds + 1e-3 * kinds[:, :1]  # what is nowhere counts as if it were everywhere
     axes = [torch.arange(n, device=places.device) - (n - 1) / 2 for n in places.shape[2:]]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(1, -1, dims)
     brain = kinds[:, 0] + 1e-6
@@ -214,6 +212,7 @@ class Spread(nn.Module):
     def __init__(self, n_measures):
         super().__init__()
         self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("people", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(n_measures))
         self.register_buffer("total", torch.zeros(n_measures, n_measures))
         self.register_buffer("within", torch.zeros(n_measures, n_measures))
@@ -221,24 +220,38 @@ class Spread(nn.Module):
     @torch.no_grad()
     def update(self, values):
         """Learn from a batch of shape (people, 2, n_measures); older batches fade."""
+        with torch.autocast(values.device.type, enabled=False):
+            self._update(values.float())
+
+    def _update(self, values):
         self.count += 1
         share = torch.clamp(1 / self.count, min=_MEMORY)
         flat, apart = values.flatten(0, 1), values[:, 0] - values[:, 1]
+        self.people.lerp_(torch.full_like(self.people, len(values)), share)
         self.mean.lerp_(flat.mean(0), share)
         away = flat - self.mean
         self.total.lerp_(away.T @ away / len(away), share)
         self.within.lerp_(apart.T @ apart / (2 * len(apart)), share)
 
+    def directions(self, count):
+        """Those directions along which people differ most, see `discriminant`."""
+        measures = len(self.mean)
+        known = self.people * self.count.clamp(max=2 / _MEMORY - 1)
+        shrinkage = 0.1 * measures / float(measures + known)
+        return discriminant(self.total - self.within, self.within, count, shrinkage)
 
-def discriminant(between, within, count):
+
+def discriminant(between, within, count, shrinkage=0.01):
     """Directions along which people differ most, as measured by how scans of one of them differ.
 
     Parameters
     ----------
     between, within : Tensor of shape (n, n)
-        Covariances. `within` is drawn towards its diagonal, so it need not have full rank.
+        Covariances.
     count : int
         Of directions; those beyond `n` are zero.
+    shrinkage : float
+        How far `within` is drawn towards its diagonal, so that it need not have full rank.
 
     Returns
     -------
@@ -262,7 +275,7 @@ def discriminant(between, within, count):
     scale = (own + 1e-3 * (own + between.diagonal().clamp(min=0)) + 1e-12).sqrt()
     within, between = within / scale[:, None] / scale, between / scale[:, None] / scale
     eye = torch.eye(len(within), dtype=torch.double, device=within.device)
-    within = (1 - _SHARE) * within + _SHARE * eye
+    within = (1 - shrinkage) * within + shrinkage * eye
     root = torch.linalg.cholesky(within)
     half = torch.linalg.solve_triangular(root, between, upper=False)
     white = torch.linalg.solve_triangular(root, half.T, upper=False)
