@@ -225,7 +225,8 @@ class Spread(nn.Module):
 
     def _update(self, values):
         self.count += 1
-        share = torch.clamp(1 / self.count, min=_MEMORY)
+        # What a network said early in its training counts little.
+        share = torch.clamp(3 / (self.count + 2), min=_MEMORY)
         flat, apart = values.flatten(0, 1), values[:, 0] - values[:, 1]
         self.people.lerp_(torch.full_like(self.people, len(values)), share)
         self.mean.lerp_(flat.mean(0), share)
@@ -236,7 +237,7 @@ class Spread(nn.Module):
     def directions(self, count):
         """Those directions along which people differ most, see `discriminant`."""
         measures = len(self.mean)
-        known = self.people * self.count.clamp(max=2 / _MEMORY - 1)
+        known = self.people * (self.count / 2).clamp(max=2 / _MEMORY - 1)
         shrinkage = 0.1 * measures / float(measures + known)
         return discriminant(self.total - self.within, self.within, count, shrinkage)
 

@@ -28,7 +28,7 @@ from ..voxelwise.scaling import from_zero
 from ..voxelwise.sequences import check_scans, naming, sequences_of
 from ..voxelwise.settings import per_axis
 from .objectives import OBJECTIVES, ContrastLoss, DenseLoss, MaskedLoss, ShapeLoss
-from .people import LabelledPeople, MappedPeople, ScannedPeople, prepared_maps
+from .people import KeptPeople, LabelledPeople, MappedPeople, ScannedPeople, prepared_maps
 from .views import Views, ViewStream
 
 __all__ = [
@@ -242,7 +242,8 @@ def people_of(model, X=None):
     elif source is None:
         source = LabelMapSource(spacing_mm=max(1, int(model.spacing_mm / 2)))
     contrast = "physics" if model.objective == "base" else model.contrast
-    return LabelledPeople(source, **grid, **physics, contrast=contrast), []
+    people = LabelledPeople(source, **grid, **physics, contrast=contrast)
+    return (people if model.n_people is None else KeptPeople(people, model.n_people)), []
 
 
 def _check_unlabelled(model):
@@ -268,6 +269,8 @@ def _scanned(model, X, grid):
 
 def _identity(people):
     """What tells one training set from another: its steps and files, or its voxels."""
+    if isinstance(people, KeptPeople):
+        return joblib.hash((people.count, _identity(people.people)))
     known = {n: v for n, v in vars(people).items() if n != "grid"}
     for name in ("heads", "scans"):
         if name in known:

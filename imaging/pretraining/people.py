@@ -11,7 +11,7 @@ import torch
 
 from ..nets.shapes import N_TISSUES
 from ..physics.tissues import TISSUES
-from ..randomness import as_draws
+from ..randomness import as_draws, sample_seed
 from ..synthesis.deformation import Deformation
 from ..synthesis.geometry import affine_matrix
 from ..synthesis.lesions import PasteLesions
@@ -24,6 +24,7 @@ from ..synthesis.tissue_maps import MAPS, RandomSequence, TissueMaps
 from ..voxelwise.geometry import prepare
 
 __all__ = [
+    "KeptPeople",
     "LabelledPeople",
     "MappedPeople",
     "ScannedPeople",
@@ -32,6 +33,8 @@ __all__ = [
     "posed",
     "prepared_maps",
 ]
+
+_ANYBODY = 20  # whose seeds are those of people who are kept
 
 
 class _Grid(NamedTuple):
@@ -97,11 +100,18 @@ class LabelledPeople:
     def person(self, seed):
         """One head: a scene of labels, lesions, tissues and, where physics is simulated, maps."""
         draws = as_draws(seed)
-        scene, _ = self.anatomy.sample({}, draws.seed())
-        scene = _softened(scene, self.factor)
-        seed = draws.seed()
-        if self.contrast != "mixture":
-            scene, _ = self.maps.sample(scene, seed)
+        return self.measured(self.head(draws.seed()), draws.seed())
+
+    def head(self, seed):
+        """The anatomy: a scene of labels, lesions and, where voxels are mixed, tissues."""
+        scene, _ = self.anatomy.sample({}, seed)
+        return _softened(scene, self.factor)
+
+    def measured(self, head, seed):
+        """A head with the maps that are scanned, where physics is simulated."""
+        if self.contrast == "mixture":
+            return head
+        scene, _ = self.maps.sample(head, seed)
         return scene
 
     def contrasted(self, person, seed):
@@ -113,6 +123,46 @@ class LabelledPeople:
         else:
             scene, _ = self.sequence.sample(person, draws.seed())
         return {name: scene[name] for name in ("image", "labels", "lesion")}
+
+
+class KeptPeople:
+    """So many people and no more: the anatomy of each is made once and kept in memory.
+
+    What their tissues measure, contrasts, poses and faults are drawn anew each time.
+
+    Parameters
+    ----------
+    people : LabelledPeople
+    count : int
+
+    Examples
+    --------
+    >>> from imaging.synthesis import LabelMapSource
+    >>> people = KeptPeople(LabelledPeople(LabelMapSource(spacing_mm=8), (16, 16, 16), 16.0), 2)
+    >>> heads = [people.person(seed)["labels"] for seed in range(9)]
+    >>> len({head.numpy().tobytes() for head in heads})
+    2
+    """
+
+    def __init__(self, people, count):
+        self.people, self.count = people, count
+        self.grid, self.contrasted = people.grid, people.contrasted
+        self._kept = {}
+
+    def person(self, seed):
+        """One of them, with tissues that measure something else each time."""
+        draws = as_draws(seed)
+        number = draws.integer(0, self.count - 1)
+        if number not in self._kept:
+            head = self.people.head(sample_seed(_ANYBODY, number))
+            if "tissues" in head:  # shares are eighths, in 2-D quarters
+                parts = self.people.factor ** (head["labels"].dim() - 1)
+                head["tissues"] = (head["tissues"] * parts).round().to(torch.uint8)
+            self._kept[number] = head
+        head = dict(self._kept[number])
+        if "tissues" in head:
+            head["tissues"] = head["tissues"] / self.people.factor ** (head["labels"].dim() - 1)
+        return self.people.measured(head, draws.seed())
 
 
 class MappedPeople:

@@ -107,6 +107,15 @@ class Settings(TrainingSettings, BaseEstimator):
             Where heads come from if `fit` is given none: label maps and lesions. None embeds a
             head.""",
     )
+    n_people: int | None = parameter(
+        None,
+        COUNT,
+        None,
+        kind="int",
+        doc="""
+            Heads that are made of label maps, each once, and kept in memory (3 MB at 4 mm); poses
+            and contrasts are new each time. None makes another head whenever one is needed.""",
+    )
     content: str = parameter(
         "scans",
         StrOptions({"scans", "label maps"}),
