@@ -286,7 +286,9 @@ def build_pretraining_encoder(name, shape, *, channels=None, dropout=None):
         return TokenEncoder(shape, dropout=dropout or 0.0)
     if name == "shape":
         channels = channels or SHAPE_CHANNELS
-        encoder = ShapeEncoder(len(shape), channels=channels, dropout=dropout or 0.0)
+        options = {"channels": channels, "dropout": dropout or 0.0, "fold": True}
+        down = ContractingEncoder(len(shape), **options)
+        encoder = ShapeEncoder(down, dropout=dropout or 0.0)
         _check_shape(shape, encoder.divisor, 2)
         return encoder
     if name == "small":

@@ -40,43 +40,31 @@ class ShapeEncoder(Encoder):
 
     Parameters
     ----------
-    spatial_dims : {3, 2}
-    in_channels : int, default=1
-    channels : tuple of int
-        Of the levels, from fine to coarse; the finest has half the resolution of the image.
+    down : ContractingEncoder
+        The way down; the levels of the way up, fine to coarse, have its shapes and channels.
     dropout : float, default=0.0
     n_features : int, default=32
         Length of the vector, which is zero until `learn` was called.
 
     Examples
     --------
-    >>> encoder = ShapeEncoder(3, channels=(4, 8), n_features=3)
+    >>> from imaging.nets.pretraining import ContractingEncoder
+    >>> down = ContractingEncoder(3, channels=(4, 8), fold=True)
+    >>> encoder = ShapeEncoder(down, n_features=3)
     >>> scan = torch.zeros(2, 1, 16, 24, 16)
     >>> [tuple(maps.shape) for maps in encoder.levels(scan)], encoder(scan).shape
     ([(2, 4, 8, 12, 8), (2, 8, 4, 6, 4)], torch.Size([2, 3]))
     """
 
-    def __init__(
-        self,
-        spatial_dims,
-        in_channels=1,
-        *,
-        channels=SHAPE_CHANNELS,
-        dropout=0.0,
-        n_features=SHAPE_FEATURES,
-    ):
+    def __init__(self, down, *, dropout=0.0, n_features=SHAPE_FEATURES):
         from monai.networks.blocks import Convolution
 
-        from .pretraining import ContractingEncoder
-
         super().__init__()
-        self.spatial_dims, self.channels = spatial_dims, tuple(channels)
+        spatial_dims = down.spatial_dims
+        self.down, self.divisor = down, down.divisor
+        self.spatial_dims, self.channels = spatial_dims, down.channels
         self.n_summary = n_features
         plain = {"act": "gelu", "norm": ("instance", {"affine": False}), "dropout": dropout or None}
-        self.down = ContractingEncoder(
-            spatial_dims, in_channels, channels=self.channels, dropout=dropout, fold=True
-        )
-        self.divisor = self.down.divisor
         self.up = nn.ModuleList(
             Convolution(spatial_dims, below + width, width, adn_ordering="NDA", **plain)
             for width, below in zip(self.channels[:-1], self.channels[1:], strict=True)
