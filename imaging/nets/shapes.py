@@ -29,6 +29,7 @@ SHAPE_FEATURES = 32
 N_TISSUES = 6  # outside the brain, grey, mixed, white, fluid, lesion: the first of `TISSUES`
 _CELLS = {2: (5, 6), 3: (4, 5, 4)}  # into which the brain is divided along its axes
 _REACH = 2.0  # standard deviations of the brain that the outermost cells lie from its middle
+_GAIN = 4.0  # a step of Adam changes a weight by so little that what is said would lag behind
 _MEMORY = 0.02  # share of the newest batch in running statistics, once there were enough
 
 _POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -72,6 +73,9 @@ class ShapeEncoder(Encoder):
         flat = {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
         self.tissues = flat(self.channels[0], N_TISSUES, 1)
         self.places = flat(self.channels[0], spatial_dims, 1)
+        for head in (self.tissues, self.places):  # nothing is said before it is learnt
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
         self.register_buffer("centre", torch.zeros(self.n_measures))
         self.register_buffer("directions", torch.zeros(self.n_measures, n_features))
 
@@ -104,7 +108,7 @@ class ShapeEncoder(Encoder):
         places : Tensor of shape (batch, spatial_dims, *spatial)
             From the middle of the brain along its own axes, in its standard deviations.
         """
-        return self.tissues(levels[0]), self.places(levels[0])
+        return _GAIN * self.tissues(levels[0]), _GAIN * self.places(levels[0])
 
     def measures(self, tissues, places):
         """Lengths, volumes and shares of the brain, see `shape_measures`."""
