@@ -84,6 +84,31 @@ def head_mask(image):
     return (array > array.mean()).ravel().astype(np.float32)
 
 
+def head_moments(image):
+    """What a head measures once it is turned along the principal axes of its mask.
+
+    Lengths along the axes, volume, skewness, and the share of it in cells of the turned head:
+    what can be known of a person's shape without any training.
+    """
+    mask = head_mask(image).reshape(32, 48, 32)
+    voxels = np.argwhere(mask > 0).astype(float)
+    if len(voxels) < 4:
+        return np.zeros(7 + 80, np.float32)
+    away = voxels - voxels.mean(0)
+    strength, axes = np.linalg.eigh(np.cov(away.T))
+    order = [int(np.argmax(np.abs(axes[0])))]
+    order += sorted(
+        {0, 1, 2} - set(order), key=lambda k: -abs(axes[1, k])
+    )  # the nearest to upright
+    axes = axes[:, order] * np.sign(axes[range(3), order])
+    wide = np.sqrt(strength[order])
+    turned = away @ axes / np.maximum(wide, 1e-6)
+    cells, _ = np.histogramdd(turned, bins=(4, 5, 4), range=[(-2.5, 2.5)] * 3)
+    skewness = (turned**3).mean(0)
+    shares = np.sqrt(cells.ravel() / len(voxels))
+    return np.concatenate([np.log(wide), [np.log(len(voxels))], skewness, shares])
+
+
 def vectors(folder, rows, count):
     """Vectors of all scans by every way to measure one, kept in files of the folder.
 
@@ -221,14 +246,15 @@ def main():
     for given in options.encoder:
         name, _, path = given.partition("=")
         models[name] = SequenceInvariantEncoder.load(path)
-    rows, keys = {"gradient map": gradient_map, "head mask": head_mask}, {}
+    free = {"gradient map": gradient_map, "head mask": head_mask, "head moments": head_moments}
+    rows, keys = dict(free), {}
     for name, model in models.items():
         keys[name] = f"{name} {model.identity()[:8]}"  # another network is another row
         rows[keys[name]] = lambda image, model=model: model.transform([image])[0]
     values = vectors(folder, rows, count)
     hits, table = {}, {}
     print(f"simulated: {count} people, {len(SEQUENCES)} sequences; chance {1 / count:.3f}")
-    for name in ("gradient map", "head mask", *models):
+    for name in (*free, *models):
         found = values[keys.get(name, name)]
         hits[name], table[name] = found_again(found), variance_shares(found)
         low, high = interval(hits[name])

@@ -61,6 +61,9 @@ def speed(model, heads=32):
     model._prepare_fit()
     stream = view_stream(model, people_of(model)[0], 0)
     stream.take(torch.arange(48))  # files are read once
+    if model.n_people is not None:  # and people made once
+        for seed in range(8 * model.n_people):
+            stream.views.people.person(seed)
     begin = time.process_time()
     image = stream.take(torch.arange(48, 48 + heads)).inputs["image"]
     making = (time.process_time() - begin) / heads
@@ -93,6 +96,9 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="of an epoch")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--spacing", type=float, default=6.0, metavar="MM")
+    parser.add_argument("--rate", type=float, default=1e-3, metavar="LEARNING_RATE")
+    parser.add_argument("--contrast", default="physics")
+    parser.add_argument("--people", type=int, help="that are made once; else new ones all the time")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--speed", action="store_true", help="measure speed, train nothing")
@@ -110,6 +116,9 @@ def main():
         steps_per_epoch=options.steps,
         batch_size=options.batch,
         spacing_mm=options.spacing,
+        learning_rate=options.rate,
+        contrast=options.contrast,
+        n_people=options.people,
         device=options.device,
         n_threads=options.threads,
         checkpoint=folder,

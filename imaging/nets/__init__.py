@@ -19,5 +19,5 @@ VOXELWISE = (
 )
 """Networks from voxels to voxels by name, see `imaging.nets.voxelwise.build_voxelwise`."""
 
-PRETRAINING = ("small", "cnn", "vit")
+PRETRAINING = ("small", "shape", "cnn", "vit")
 """Encoders for pretraining by name, see `imaging.nets.pretraining.build_pretraining_encoder`."""

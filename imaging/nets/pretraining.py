@@ -1,10 +1,12 @@
 """Encoders that are pretrained without any outcome, and the heads that pretraining puts on them."""
 
+import torch
 from torch import nn
 from torch.nn import functional
 
 from . import PRETRAINING
 from .encoders import Encoder
+from .shapes import SHAPE_CHANNELS, ShapeEncoder
 
 __all__ = [
     "ContractingEncoder",
@@ -198,14 +200,18 @@ class PretrainingNet(nn.Module):
     ----------
     encoder : Encoder
     projector, reconstruction, dense : torch.nn.Module, default=None
+    spread : Spread, default=None
+        Of a `ShapeEncoder`, whose maps are then the only outputs: tissues and places, (batch,
+        views, 6 + D, *spatial). While training, it is told what is measured of the views.
     """
 
-    def __init__(self, encoder, projector=None, reconstruction=None, dense=None):
+    def __init__(self, encoder, projector=None, reconstruction=None, dense=None, spread=None):
         super().__init__()
         self.encoder = encoder
         self.projector = projector
         self.reconstruction = reconstruction
         self.dense = dense
+        self.spread = spread
 
     def forward(self, image):
         """Outputs of the heads for views, in the order projector, reconstruction, dense.
@@ -223,6 +229,12 @@ class PretrainingNet(nn.Module):
         pair = image.shape[:2]
         levels = self.encoder.levels(image.flatten(0, 1)[:, None])
         outputs = []
+        if self.spread is not None:
+            found = self.encoder.maps(levels)
+            if self.training:
+                measured = self.encoder.measures(*(maps.detach() for maps in found))
+                self.spread.update(measured.unflatten(0, pair))
+            outputs.append(torch.cat(found, dim=1))
         if self.projector is not None:
             outputs.append(self.projector(self.encoder.summarise(levels[-1])))
         if self.reconstruction is not None:
@@ -237,12 +249,13 @@ def build_pretraining_encoder(name, shape, *, channels=None, dropout=None):
 
     Parameters
     ----------
-    name : {"small", "cnn", "vit"}
-        "small" sees the image folded and trains on a processor; "cnn" and "vit" are as published.
+    name : {"small", "shape", "cnn", "vit"}
+        "small" sees the image folded and trains on a processor, and so does "shape", see
+        `imaging.nets.shapes`; "cnn" and "vit" are as published.
     shape : tuple of int
         Spatial shape of the images.
     channels : tuple of int, default=None
-        Of "small" and "cnn", from fine to coarse.
+        Of all but "vit", from fine to coarse.
     dropout : float, default=None
         None takes .2 for "cnn" and none for the others.
 
@@ -271,6 +284,13 @@ def build_pretraining_encoder(name, shape, *, channels=None, dropout=None):
             raise ValueError('encoder="vit" has no levels; leave channels=None')
         _check_shape(shape, TokenEncoder.divisor, 1)
         return TokenEncoder(shape, dropout=dropout or 0.0)
+    if name == "shape":
+        channels = channels or SHAPE_CHANNELS
+        options = {"channels": channels, "dropout": dropout or 0.0, "fold": True}
+        down = ContractingEncoder(len(shape), **options)
+        encoder = ShapeEncoder(down, dropout=dropout or 0.0)
+        _check_shape(shape, encoder.divisor, 2)
+        return encoder
     if name == "small":
         channels = channels or SMALL_CHANNELS
         if channels[-1] % 4:

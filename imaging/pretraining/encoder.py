@@ -246,6 +246,11 @@ class SequenceInvariantEncoder(
                 f"batch_size={self.batch_size} leaves no other head to tell views from; give 2 or "
                 "more, better 64"
             )
+        if (self.objective == "shape") != (self.encoder == "shape"):
+            raise ValueError(
+                f"found objective={self.objective!r} with encoder={self.encoder!r}; "
+                'objective="shape" and encoder="shape" go with each other only'
+            )
 
 
 def _as_list(X):

@@ -163,7 +163,7 @@ def _read(path, model):
         raise ModelFileError(
             f"{str(path)!r} describes an encoder that cannot be built: {error}"
         ) from error
-    network.projector = network.reconstruction = None
+    network.projector = network.reconstruction = network.spread = None
 
     def check(card, shapes):
         check_card(path, card)

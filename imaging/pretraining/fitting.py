@@ -17,6 +17,7 @@ from ..nets.pretraining import (
     ReconstructionHead,
     build_pretraining_encoder,
 )
+from ..nets.shapes import Spread
 from ..parameters import marked
 from ..physics.maps import QuantitativeMaps
 from ..storage.seen import SeenScans
@@ -26,8 +27,8 @@ from ..voxelwise.geometry import prepare
 from ..voxelwise.scaling import from_zero
 from ..voxelwise.sequences import check_scans, naming, sequences_of
 from ..voxelwise.settings import per_axis
-from .objectives import OBJECTIVES, ContrastLoss, DenseLoss, MaskedLoss
-from .people import LabelledPeople, MappedPeople, ScannedPeople, prepared_maps
+from .objectives import OBJECTIVES, ContrastLoss, DenseLoss, MaskedLoss, ShapeLoss
+from .people import KeptPeople, LabelledPeople, MappedPeople, ScannedPeople, prepared_maps
 from .views import Views, ViewStream
 
 __all__ = [
@@ -49,7 +50,7 @@ def patch_lengths(model):
     size = model.patch_size
     if size is None:
         size = _PUBLISHED_PATCH
-        if model.encoder == "small":
+        if model.encoder in ("small", "shape"):
             voxels = [mm / model.spacing_mm for mm in _HEAD_MM[model.spatial_dims]]
             size = [max(2, math.ceil(n / _MULTIPLE - 1e-9)) * _MULTIPLE for n in voxels]
     lengths = tuple(int(n) for n in per_axis("patch_size", size, model.spatial_dims))
@@ -80,6 +81,8 @@ def build_network(model):
         heads["reconstruction"] = ReconstructionHead(dims, encoder.n_maps, steps)
     if model.objective == "dense":
         heads["dense"] = DenseHead(dims, encoder.channels)
+    if model.objective == "shape":
+        heads["spread"] = Spread(encoder.n_measures)
     return PretrainingNet(encoder, **heads)
 
 
@@ -133,7 +136,14 @@ def fit_encoder(model, X, seed):
         label=f"{type(model).__name__} {model.objective}",
         **marked(model, "training"),
     )
-    return network, history, seen
+    return _finished(network), history, seen
+
+
+def _finished(network):
+    """The network of a training as it is used: a vector of shapes is solved for at the end."""
+    if network.spread is not None:
+        network.encoder.learn(network.spread)
+    return network.eval()
 
 
 def view_stream(model, people, seed):
@@ -151,6 +161,7 @@ def view_stream(model, people, seed):
         rotation_deg=model.rotation_deg,
         shift_mm=model.shift_mm,
         clean=target in ("clean", "masked"),
+        places=target == "places",
     )
     length = model.steps_per_epoch * model.batch_size
     return ViewStream(views, length=length, target=target, seed=seed)
@@ -185,7 +196,11 @@ def network_of_checkpoint(model):
     keys = ("train_loss", *_loss(model).parts)
     rows = json.loads(state["history"])
     history = [{key: row[key] for key in keys if key in row} for row in rows]
-    return network.eval(), history, SeenScans.of_card(json.loads(state["settings"])["seen_scans"])
+    return (
+        _finished(network),
+        history,
+        SeenScans.of_card(json.loads(state["settings"])["seen_scans"]),
+    )
 
 
 def _loss(model):
@@ -193,6 +208,8 @@ def _loss(model):
         return DenseLoss()
     if model.objective == "masked":
         return MaskedLoss()
+    if model.objective == "shape":
+        return ShapeLoss()
     return ContrastLoss(model.loss, model.temperature, model.reconstruction_weight)
 
 
@@ -211,8 +228,7 @@ def people_of(model, X=None):
                     f"scan {mapped.index(False)} is no QuantitativeMaps while others are; fit one "
                     "kind at a time"
                 )
-            if model.objective == "dense":
-                raise ValueError('objective="dense" needs label maps; give content="label maps"')
+            _check_unlabelled(model)
             heads = []
             for number, one in enumerate(X):
                 with naming(number):
@@ -226,12 +242,19 @@ def people_of(model, X=None):
     elif source is None:
         source = LabelMapSource(spacing_mm=max(1, int(model.spacing_mm / 2)))
     contrast = "physics" if model.objective == "base" else model.contrast
-    return LabelledPeople(source, **grid, **physics, contrast=contrast), []
+    people = LabelledPeople(source, **grid, **physics, contrast=contrast)
+    return (people if model.n_people is None else KeptPeople(people, model.n_people)), []
+
+
+def _check_unlabelled(model):
+    if OBJECTIVES[model.objective].target in ("labels", "places"):
+        raise ValueError(
+            f'objective="{model.objective}" needs label maps; give content="label maps"'
+        )
 
 
 def _scanned(model, X, grid):
-    if model.objective == "dense":
-        raise ValueError('objective="dense" needs label maps; give content="label maps"')
+    _check_unlabelled(model)
     scans, prints = [], []
     for number, scan in enumerate(X):
         with naming(number):
@@ -246,6 +269,8 @@ def _scanned(model, X, grid):
 
 def _identity(people):
     """What tells one training set from another: its steps and files, or its voxels."""
+    if isinstance(people, KeptPeople):
+        return joblib.hash((people.count, _identity(people.people)))
     known = {n: v for n, v in vars(people).items() if n != "grid"}
     for name in ("heads", "scans"):
         if name in known:

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from ..learning.processes import gathered
+from ..nets.shapes import N_TISSUES
 
-__all__ = ["OBJECTIVES", "ContrastLoss", "DenseLoss", "MaskedLoss", "Objective"]
+__all__ = ["OBJECTIVES", "ContrastLoss", "DenseLoss", "MaskedLoss", "Objective", "ShapeLoss"]
 
 _SAMPLED = 512  # voxels of each level and batch that the dense contrast compares
 _DENSE_TEMPERATURE = 0.07
@@ -26,7 +27,7 @@ class Objective(NamedTuple):
         As in `Views`.
     count : int
         Of views.
-    target : {"clean", "labels", "masked"}
+    target : {"clean", "labels", "masked", "places"}
         As in `ViewStream`.
     sequences : tuple of str, default=None
         Those that are scanned; None takes all.
@@ -45,6 +46,7 @@ OBJECTIVES = {
     "seq_inv": Objective(),
     "dense": Objective(poses="shared", target="labels"),
     "masked": Objective(count=1, target="masked"),
+    "shape": Objective(target="places"),
 }
 
 
@@ -123,6 +125,40 @@ class ContrastLoss(_Parts):
         apart = (outputs[1] - target).abs().mean()
         self._keep(**kept, reconstruction=apart.detach())
         return contrast + self.reconstruction * apart
+
+
+class ShapeLoss(_Parts):
+    """Every place is to be known for its tissue, and the brain for where in it a place lies.
+
+    Cross-entropy with the shares of tissues, and the smooth absolute difference of places (in
+    standard deviations of the brain) over the brain.
+
+    Examples
+    --------
+    >>> target = torch.zeros(2, 2, 3, 8, 8)  # two views of two heads: labels, and places along x, y
+    >>> target[:, :, 0, 2:6, 2:6] = 3
+    >>> outputs = torch.zeros(2, 2, 6 + 2, 4, 4)
+    >>> loss = ShapeLoss()
+    >>> round(float(loss([outputs], target)), 3)  # of six tissues, none is preferred
+    1.792
+    """
+
+    parts = ("tissues", "places")
+
+    def __call__(self, outputs, target):
+        target, found = target.flatten(0, 1), outputs[0].flatten(0, 1)
+        pool = {4: functional.avg_pool2d, 5: functional.avg_pool3d}[target.dim()]
+        labels = target[:, 0].long()
+        labels = torch.where(labels < N_TISSUES, labels, 0)
+        shares = pool(functional.one_hot(labels, N_TISSUES).movedim(-1, 1).float(), 2)
+        tissues = -(found[:, :N_TISSUES].log_softmax(1) * shares).sum(1).mean()
+        brain = 1 - shares[:, :1]
+        apart = functional.smooth_l1_loss(
+            found[:, N_TISSUES:], pool(target[:, 1:], 2), beta=0.2, reduction="none"
+        )
+        places = (apart * brain).sum() / (brain.sum().clamp(min=1) * apart.shape[1])
+        self._keep(tissues=tissues.detach(), places=places.detach())
+        return tissues + places
 
 
 class MaskedLoss(_Parts):

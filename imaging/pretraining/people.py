@@ -9,8 +9,9 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from ..nets.shapes import N_TISSUES
 from ..physics.tissues import TISSUES
-from ..randomness import as_draws
+from ..randomness import as_draws, sample_seed
 from ..storage.tensors import as_tensor
 from ..synthesis.deformation import Deformation
 from ..synthesis.geometry import affine_matrix
@@ -23,7 +24,18 @@ from ..synthesis.steps import Chain
 from ..synthesis.tissue_maps import MAPS, RandomSequence, TissueMaps
 from ..voxelwise.geometry import prepare
 
-__all__ = ["LabelledPeople", "MappedPeople", "ScannedPeople", "posed", "prepared_maps"]
+__all__ = [
+    "KeptPeople",
+    "LabelledPeople",
+    "MappedPeople",
+    "ScannedPeople",
+    "brain_places",
+    "pose_geometry",
+    "posed",
+    "prepared_maps",
+]
+
+_ANYBODY = 20  # whose seeds are those of people who are kept
 
 
 class _Grid(NamedTuple):
@@ -89,11 +101,18 @@ class LabelledPeople:
     def person(self, seed):
         """One head: a scene of labels, lesions, tissues and, where physics is simulated, maps."""
         draws = as_draws(seed)
-        scene, _ = self.anatomy.sample({}, draws.seed())
-        scene = _softened(scene, self.factor)
-        seed = draws.seed()
-        if self.contrast != "mixture":
-            scene, _ = self.maps.sample(scene, seed)
+        return self.measured(self.head(draws.seed()), draws.seed())
+
+    def head(self, seed):
+        """The anatomy: a scene of labels, lesions and, where voxels are mixed, tissues."""
+        scene, _ = self.anatomy.sample({}, seed)
+        return _softened(scene, self.factor)
+
+    def measured(self, head, seed):
+        """A head with the maps that are scanned, where physics is simulated."""
+        if self.contrast == "mixture":
+            return head
+        scene, _ = self.maps.sample(head, seed)
         return scene
 
     def contrasted(self, person, seed):
@@ -105,6 +124,46 @@ class LabelledPeople:
         else:
             scene, _ = self.sequence.sample(person, draws.seed())
         return {name: scene[name] for name in ("image", "labels", "lesion")}
+
+
+class KeptPeople:
+    """So many people and no more: the anatomy of each is made once and kept in memory.
+
+    What their tissues measure, contrasts, poses and faults are drawn anew each time.
+
+    Parameters
+    ----------
+    people : LabelledPeople
+    count : int
+
+    Examples
+    --------
+    >>> from imaging.synthesis import LabelMapSource
+    >>> people = KeptPeople(LabelledPeople(LabelMapSource(spacing_mm=8), (16, 16, 16), 16.0), 2)
+    >>> heads = [people.person(seed)["labels"] for seed in range(9)]
+    >>> len({head.numpy().tobytes() for head in heads})
+    2
+    """
+
+    def __init__(self, people, count):
+        self.people, self.count = people, count
+        self.grid, self.contrasted = people.grid, people.contrasted
+        self._kept = {}
+
+    def person(self, seed):
+        """One of them, with tissues that measure something else each time."""
+        draws = as_draws(seed)
+        number = draws.integer(0, self.count - 1)
+        if number not in self._kept:
+            head = self.people.head(sample_seed(_ANYBODY, number))
+            if "tissues" in head:  # shares are eighths, in 2-D quarters
+                parts = self.people.factor ** (head["labels"].dim() - 1)
+                head["tissues"] = (head["tissues"] * parts).round().to(torch.uint8)
+            self._kept[number] = head
+        head = dict(self._kept[number])
+        if "tissues" in head:
+            head["tissues"] = head["tissues"] / self.people.factor ** (head["labels"].dim() - 1)
+        return self.people.measured(head, draws.seed())
 
 
 class MappedPeople:
@@ -196,13 +255,56 @@ def posed(scene, shape, *, rotation_deg, shift_voxels, seed):
     -------
     dict of Tensor (channels, *shape)
     """
+    size = next(iter(scene.values())).shape[1:]
+    pose = {"rotation_deg": rotation_deg, "shift_voxels": shift_voxels}
+    return resample_scene(scene, pose_geometry(size, shape, **pose, seed=seed))
+
+
+def pose_geometry(size, shape, *, rotation_deg, shift_voxels, seed):
+    """The geometry by which `posed` moves a scene of shape `size`, as `resample_scene` takes it."""
     draws, dims = as_draws(seed), len(shape)
     angles = [draws.uniform(-rotation_deg, rotation_deg) for _ in range(1 if dims == 2 else 3)]
     matrix = affine_matrix(angles, [0.0] * len(angles), [1.0] * dims)
-    size = next(iter(scene.values())).shape[1:]
     centre = [(n - 1) / 2 + draws.uniform(-shift_voxels, shift_voxels) for n in size]
-    geometry = {"shape": list(shape), "matrix": matrix.tolist(), "centre": centre, "elastic": None}
-    return resample_scene(scene, geometry)
+    return {"shape": list(shape), "matrix": matrix.tolist(), "centre": centre, "elastic": None}
+
+
+def brain_places(labels, geometry):
+    """Where in the brain the voxels of a pose lie.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (1, *spatial)
+        Tissues of the head before it was posed.
+    geometry : dict
+        From `pose_geometry`.
+
+    Returns
+    -------
+    ndarray of shape (D, *geometry["shape"]), float32
+        From the middle of the brain along the axes of the head, in standard deviations of the
+        brain along each; zeros in a head without a brain.
+
+    Examples
+    --------
+    >>> labels = torch.zeros(1, 9, 9)
+    >>> labels[0, 3:6, 2:7] = 1
+    >>> still = {"rotation_deg": 0.0, "shift_voxels": 0.0, "seed": 0}
+    >>> places = brain_places(labels, pose_geometry((9, 9), (9, 9), **still))
+    >>> [round(float(n), 2) for n in (places[0, 4, 4], places[0, 5, 4], places[1, 5, 4])]
+    [0.0, 1.22, 0.0]
+    """
+    shape = geometry["shape"]
+    brain = np.argwhere((labels[0].numpy() >= 1) & (labels[0].numpy() < N_TISSUES))
+    if len(brain) < 2:
+        return np.zeros((len(shape), *shape), np.float32)
+    middle, wide = brain.mean(0), np.maximum(brain.std(0), 1e-3)
+    matrix = np.array(geometry["matrix"]) / wide[:, None]
+    origin = (np.array(geometry["centre"]) - middle) / wide
+    axes = [np.arange(n) - (n - 1) / 2 for n in shape]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    moved = np.tensordot(matrix, grid, 1) + origin.reshape(-1, *[1] * len(shape))
+    return moved.astype(np.float32)
 
 
 def prepared_maps(maps, spacing_mm):

@@ -40,24 +40,26 @@ class Settings(TrainingSettings, BaseEstimator):
 
     objective: str = parameter(
         "seq_inv",
-        StrOptions({"base", "seq_aug", "seq_inv", "dense", "masked"}),
-        kind='{"base", "seq_aug", "seq_inv", "dense", "masked"}',
+        StrOptions({"base", "seq_aug", "seq_inv", "dense", "masked", "shape"}),
+        kind='{"base", "seq_aug", "seq_inv", "dense", "masked", "shape"}',
         stored=True,
         first=True,
         doc="""
             What is learnt. Two views of a head, in poses of their own, are to be told from those
             of other heads: "base", views of one MPRAGE; "seq_aug", of one contrast of any kind;
             "seq_inv", each of another contrast. "dense": voxels of a tissue are to look alike in
-            two contrasts. "masked": hidden blocks of a scan are to be reconstructed.""",
+            two contrasts. "masked": hidden blocks of a scan are to be reconstructed. "shape", with
+            the encoder of that name: tissues and places in the brain are to be known in any
+            contrast; the vector is what the brain measures.""",
     )
     encoder: str = parameter(
         "small",
         StrOptions(set(PRETRAINING)),
-        kind='{"small", "cnn", "vit"}',
+        kind='{"small", "shape", "cnn", "vit"}',
         stored=True,
         doc="""
-            "small" sees whole heads of coarse voxels and trains on a processor; "cnn" and "vit" are
-            the published ones.""",
+            "small" sees whole heads of coarse voxels and trains on a processor, as does "shape",
+            for the objective of that name; "cnn" and "vit" are the published ones.""",
     )
     channels: tuple | None = parameter(
         None,
@@ -85,8 +87,8 @@ class Settings(TrainingSettings, BaseEstimator):
         kind="int or sequence of int",
         stored=True,
         doc="""
-            Voxels of a view. None: for "small" a whole head, 192 x 256 x 192 mm (in 2-D 256 x 256),
-            at 4 mm (48, 64, 48) voxels; 96 along every axis for the published ones.""",
+            Voxels of a view. None: for "small" and "shape" a whole head, 192 x 256 x 192 mm (in 2-D
+            256 x 256), at 4 mm (48, 64, 48) voxels; 96 along every axis for the published ones.""",
     )
     map_level: int = parameter(
         1,
@@ -104,6 +106,15 @@ class Settings(TrainingSettings, BaseEstimator):
         doc="""
             Where heads come from if `fit` is given none: label maps and lesions. None embeds a
             head.""",
+    )
+    n_people: int | None = parameter(
+        None,
+        COUNT,
+        None,
+        kind="int",
+        doc="""
+            Heads that are made of label maps, each once, and kept in memory (2 MB at 4 mm); poses
+            and contrasts are new each time. None makes another head whenever one is needed.""",
     )
     content: str = parameter(
         "scans",

@@ -8,9 +8,10 @@ from ..physics.tissues import TISSUES
 from ..randomness import Draws, sample_seed
 from ..synthesis.occlusion import CoarseDropout
 from ..synthesis.recipes import scanner_steps
+from ..synthesis.resampling import resample_scene
 from ..synthesis.steps import Chain
 from ..voxelwise.scaling import Standardised
-from .people import posed
+from .people import brain_places, pose_geometry
 
 __all__ = ["ViewStream", "Views"]
 
@@ -38,6 +39,8 @@ class Views:
         Largest, about and along every axis.
     clean : bool, default=True
         Whether views without faults are wanted, too.
+    places : bool, default=False
+        Whether it is wanted where in the brain voxels lie.
     """
 
     def __init__(
@@ -51,10 +54,11 @@ class Views:
         rotation_deg=15.0,
         shift_mm=20.0,
         clean=True,
+        places=False,
     ):
         self.people = people
         self.contrasts, self.poses, self.count = contrasts, poses, count
-        self.clean = clean
+        self.clean, self.places = clean, places
         grid = people.grid
         self.pose = {"rotation_deg": rotation_deg, "shift_voxels": shift_mm / grid.spacing_mm}
         *faults, self.strip = scanner_steps(grid.spacing_mm, contrast, "cpu")
@@ -77,7 +81,8 @@ class Views:
         clean : ndarray of the same shape
             The same without bias field, blur, noise and holes; zeros where they are not wanted.
         labels : ndarray of shape (count, *spatial), uint8
-            Tissues, lesions among them, where the head has labels; else zeros.
+            Tissues, lesions among them, where the head has labels; else zeros. With `places`, of
+            shape (count, 1 + D, *spatial) and float32: behind them, `brain_places`.
         """
         draws = Draws(seed)
         person = self.people.person(draws.seed())
@@ -87,8 +92,13 @@ class Views:
             look = sample_seed(looks, number if self.contrasts == "own" else 0)
             pose = sample_seed(poses, number if self.poses == "own" else 0)
             scene = self.people.contrasted(person, look)
-            scene = posed(scene, self.people.grid.shape, **self.pose, seed=pose)
-            found.append(self._scanned(scene, draws.seed()))
+            size, shape = scene["image"].shape[1:], self.people.grid.shape
+            geometry = pose_geometry(size, shape, **self.pose, seed=pose)
+            image, clean, labels = self._scanned(resample_scene(scene, geometry), draws.seed())
+            if self.places:
+                places = brain_places(scene["labels"], geometry)
+                labels = np.concatenate([labels[None].astype(np.float32), places])
+            found.append((image, clean, labels))
         return tuple(np.stack(parts) for parts in zip(*found, strict=True))
 
     def _scanned(self, scene, seed):
@@ -117,9 +127,10 @@ class ViewStream:
     views : Views
     length : int
         Heads of an epoch.
-    target : {"clean", "labels", "masked", "none"}
-        What losses compare with: the views without faults; labels; of views whose blocks are
-        masked, the clean views and the masks behind each other; or nothing but other views.
+    target : {"clean", "labels", "places", "masked", "none"}
+        What losses compare with: the views without faults; labels; labels and places; of views
+        whose blocks are masked, the clean views and the masks behind each other; or nothing but
+        other views.
     seed : int
     """
 
@@ -151,7 +162,7 @@ class ViewStream:
                 image = np.where(mask, 0, image).astype(np.float32)
                 clean = np.concatenate([clean, mask[None].astype(np.float32)])
             images.append(image)
-            found = {"labels": labels, "none": np.zeros(1, np.float32)}
+            found = {"labels": labels, "places": labels, "none": np.zeros(1, np.float32)}
             targets.append(found.get(self.target, clean))
         return Samples(
             {"image": torch.from_numpy(np.stack(images))},
