@@ -205,6 +205,7 @@ def campaign(name, n_kills, seed, work, *, n_kinds):
                     row["Ctrl-C"] += 1
                     row["deaf to it"] += not run.interrupt()
             row["kills"] += 1
+            print(f"{name}: {row['kills']} of {n_kills} kills", file=sys.stderr)
         row["orphans"] += orphans(groups)
         row["runs"] += 1
         row["equal"] += _result(folder) == expected

@@ -257,7 +257,7 @@ def test_a_space_that_is_a_function_is_told_by_what_it_drew(cohort, tmp_path):
         return {"logisticregression": LogisticRegression(C=0.01 if strong else 1.0)}
 
     search = searching(n_trials=3, pruner=None).set_params(space=space).fit(*cohort)
-    assert search.search_summary()["chosen"] in ("penalty='strong'", "penalty='weak'")
+    assert search.search_summary()["chosen"] in ('penalty="strong"', 'penalty="weak"')
     page = search_report(search, tmp_path / "page.html").read_text()
     rows = page[page.index("Every trial") : page.index("Methods")]
     assert rows.count("penalty=") == 3 and "LogisticRegression(" not in rows

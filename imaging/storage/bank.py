@@ -158,9 +158,9 @@ class ImageBank:
         BankError
             If the folder cannot be written to.
         """
+        kind = recipe.key  # the code is looked at once in a process, whatever the images
         start = time.perf_counter()
-        name = identity(self._recognise(image))
-        path = self._path(recipe.key, name)
+        path = self._path(kind, identity(self._recognise(image)))
         found = self._found(path)
         if found is None:
             # Another process may be at the same scan: it is waited for, not repeated.
@@ -170,8 +170,9 @@ class ImageBank:
                     begin = time.perf_counter()
                     array, grid, note = recipe(image)
                     seconds = time.perf_counter() - begin
-                    note_made(seconds)
-                    return self._written(path, array, grid, note, seconds), array
+                    entry = self._written(path, array, grid, note, seconds)
+                    note_made(time.perf_counter() - start)
+                    return entry, array
         note_reused(found[0].seconds, reading=time.perf_counter() - start)
         return found
 

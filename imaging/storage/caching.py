@@ -136,10 +136,11 @@ def cached_call(memory, function, recognise=image_identity, locked=None, counted
         key = identity((maker, recognise(image), args))
         with nullcontext() if locked is None else locked(key):
             result, seconds = keyed(key, function, args, image=image, made=made)
+        spent = time.perf_counter() - start
         if made and counted:
-            note_made(seconds)
+            note_made(spent)
         elif counted:
-            note_reused(seconds, reading=time.perf_counter() - start)
+            note_reused(seconds, reading=spent)
         return result
 
     return call

@@ -21,9 +21,10 @@ class Savings:
     images_prepared, images_reused : int
         Scans that were read and prepared (or measured), and those of which the result was there.
     prepare_seconds, read_seconds : float
-        Of preparing, and of finding and reading what was there; added up over threads.
+        Of reading, preparing and keeping, and of finding and reading what was kept; added up over
+        threads.
     saved_seconds : float
-        What the reused ones took when they were made, less what reading them took now.
+        What making the reused ones took at the time, less what finding and reading them took now.
 
     Examples
     --------
