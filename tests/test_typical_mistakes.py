@@ -225,6 +225,10 @@ MISTAKES = {
         lambda d: cnn().fit(d.X, d.table),
         ["y is a table of 2 columns ('age', 'severity')", "give one column: y = y['age']"],
     ),
+    "an outcome missing in a table with numbered rows": (
+        lambda d: clone(d.age).fit(d.table.set_index(np.arange(N) ** 2), [np.nan, *d.y[1:]]),
+        ["row 0, y: the outcome is missing in 1 rows", "drop them first"],
+    ),
     "one class": (
         lambda d: cnn().fit(d.X, 0 * d.y),
         ["y holds only one class, 0;", "use stratified folds"],
