@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from .cells import EMPTY, NUMBER, cell_text, column_kind, days_of, listing
+from .cells import EMPTY, NUMBER, as_numbers, cell_text, column_kind, days_of, listing
 from .errors import CohortError
 
 __all__ = ["numeric_column", "oddities_told", "refuse_oddities", "warn_of_oddities"]
@@ -190,7 +190,7 @@ def _odd(column):
         return
     if len(known) < FEWEST or pd.api.types.is_bool_dtype(column.dtype):
         return
-    values = np.array([float(cell) for cell in known])
+    values = as_numbers(known).to_numpy(dtype=float)
     codes = _codes(values)
     for code in codes:
         others = values[~np.isin(values, codes)]
