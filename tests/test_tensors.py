@@ -1,4 +1,4 @@
-"""Arrays that are lent read-only become tensors, without a warning and without harm to the lender."""
+"""Arrays that are lent read-only become tensors without a warning, and are not written to."""
 
 import warnings
 
