@@ -35,7 +35,6 @@ from prognosis import (
     place_model,
     region_model,
 )
-from prognosis.cli import main
 from prognosis.errors import PrognosisError
 
 N = 24
@@ -434,29 +433,3 @@ def test_a_mistake_gets_one_sentence(mistake, door):
     assert not missing, f"{missing} not in: {said}"
     assert "\n" not in said and len(said) < 1000
     assert not re.search(r"np\.(int|float|str)\w+\(|Traceback|<class '(?!sklearn)", said)
-
-
-COMMANDS = {
-    "no table": (["--cohort", "none.tsv", "--target", "mrs"], 3, "no file at"),
-    "target misspelt": (["--cohort", "participants.tsv", "--target", "MRS"], 3, "mean 'mrs'?"),
-    "no target": (["--cohort", "participants.tsv"], 2, "--target is needed"),
-    "column misspelt": (
-        ["--cohort", "participants.tsv", "--target", "mrs", "--tabular", "Age"],
-        2,
-        "--tabular Age: the table has age; did you mean 'age'?",
-    ),
-}
-
-
-@pytest.mark.parametrize(("options", "code", "words"), COMMANDS.values(), ids=COMMANDS)
-def test_a_mistake_in_a_command_gets_one_line(options, code, words, door, capsys, monkeypatch):
-    monkeypatch.chdir(door.folder)
-    assert main(["compare", *options, "--quiet", "--out", "report"]) == code
-    said = capsys.readouterr().err
-    assert words in said and said.startswith("prognosis: ") and said.count("\n") == 1
-    assert not (door.folder / "report").exists()
-
-
-def test_a_folder_cannot_be_segmented(door, capsys):
-    assert main(["segment", str(door.folder), "--out", str(door.folder / "masks")]) == 3
-    assert "it is a folder: name the scans in it" in capsys.readouterr().err
