@@ -1,4 +1,4 @@
-"""Typical mistakes on the command line: one line that says what is wrong, and nothing is written."""
+"""Typical mistakes on the command line: one line says what is wrong, and nothing is written."""
 
 import pandas as pd
 import pytest
