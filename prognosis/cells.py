@@ -112,8 +112,9 @@ def as_numbers(column):
     numbers = column if _plain_number(column.dtype) else _converted(column)
     infinite = np.isinf(numbers.to_numpy(dtype=float))
     if infinite.any():
+        row = column.index[infinite].tolist()[0]
         raise CohortError(
-            f"row {column.index[infinite][0]!r}, column {column.name!r}: found an infinite value; "
+            f"row {row!r}, column {column.name!r}: found an infinite value; "
             "correct it or make it missing: X = X.replace([np.inf, -np.inf], np.nan)"
         )
     return numbers
@@ -203,7 +204,7 @@ def warn_of_unseen(text, known, consequence):
     unseen = (text.notna() & ~text.isin(list(known))).to_numpy()
     if unseen.any():
         warnings.warn(
-            f"row {text.index[unseen][0]!r}, column {text.name!r}: category "
+            f"row {text.index[unseen].tolist()[0]!r}, column {text.name!r}: category "
             f"{text[unseen].iloc[0]!r} was not seen during fit (known: {listing(known)}); "
             f"{consequence}",
             UserWarning,

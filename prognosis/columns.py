@@ -81,7 +81,7 @@ def check_cohort(X, columns=()):
             "keep one: X = X.loc[:, ~X.columns.duplicated()]"
         )
     if not X.index.is_unique:
-        row = X.index[X.index.duplicated()][0]
+        row = X.index[X.index.duplicated()].tolist()[0]
         raise CohortError(
             f"row {row!r} occurs {int((X.index == row).sum())} times in the index; patient ids "
             "must be unique: X = X[~X.index.duplicated()], or X.reset_index(drop=True)"
@@ -124,7 +124,7 @@ def check_training(X, y=None):
     check_outcome_index(X, y)
     missing = pd.isna(y)
     if np.ndim(missing) and np.any(missing) and isinstance(X, pd.DataFrame):
-        row = X.index[np.flatnonzero(missing)[0]]
+        row = X.index[np.flatnonzero(missing)].tolist()[0]
         raise CohortError(
             f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
             "drop them first: X, y = X[y.notna()], y.dropna()"
@@ -151,10 +151,14 @@ def check_outcome_index(X, y):
         return
     strays = y.index[~y.index.isin(X.index)]
     if len(strays):
-        raise CohortError(f"y has a row {strays[0]!r} that X has not; use the same patient ids")
+        raise CohortError(
+            f"y has a row {strays.tolist()[0]!r} that X has not; use the same patient ids"
+        )
     lacking = X.index[~X.index.isin(y.index)]
     if len(lacking):
-        raise CohortError(f"X has a row {lacking[0]!r} that y has not; use the same patient ids")
+        raise CohortError(
+            f"X has a row {lacking.tolist()[0]!r} that y has not; use the same patient ids"
+        )
     raise CohortError("y is in another order than X; sort it: y = y.loc[X.index]")
 
 

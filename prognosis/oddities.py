@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from .cells import EMPTY, NUMBER, cell_text, column_kind, days_of, listing
+from .cells import EMPTY, NUMBER, as_numbers, cell_text, column_kind, days_of, listing
 from .errors import CohortError
 
 __all__ = ["numeric_column", "oddities_told", "refuse_oddities", "warn_of_oddities"]
@@ -144,8 +144,9 @@ def refuse_oddities(column):
         _refuse_numbers(column.name, texts.str.strip(), all(isinstance(c, str) for c in known))
         _refuse_dates(column, texts.str.strip())
     if len(texts) >= FEWEST and texts.nunique() == len(texts):
+        row = texts.index.tolist()[0]
         raise CohortError(
-            f"column {column.name!r}: all {len(texts)} values differ (row {texts.index[0]!r}: "
+            f"column {column.name!r}: all {len(texts)} values differ (row {row!r}: "
             f"{texts.iloc[0]!r}), as those of an identifier do, and tell nothing of new patients; "
             "leave it out of the columns that are learnt from"
         )
@@ -189,7 +190,7 @@ def _odd(column):
         return
     if len(known) < FEWEST or pd.api.types.is_bool_dtype(column.dtype):
         return
-    values = np.array([float(cell) for cell in known])
+    values = as_numbers(known).to_numpy(dtype=float)
     codes = _codes(values)
     for code in codes:
         others = values[~np.isin(values, codes)]
@@ -245,7 +246,7 @@ def _refuse_numbers(name, texts, all_text):
         if not all_text:
             return
         how = "with a decimal comma" if comma.any() else "as text"
-        row = numbers[comma].index[0] if comma.any() else numbers.index[0]
+        row = (numbers[comma] if comma.any() else numbers).index.tolist()[0]
         raise CohortError(
             f"row {row!r}, column {name!r}: found {numbers[row]!r}, a number stored {how}, as are "
             f"{len(numbers)} of {len(texts)}; make them numbers: {cell} = pd.to_numeric({cell}"
@@ -258,8 +259,9 @@ def _refuse_numbers(name, texts, all_text):
     pairs = ", ".join(f"{text!r}: {number}" for text, number in stand_for.items())
     further = listing(list(stand_for)[1:])
     also = f" (also {further})" if further else ""
+    row = odd.index.tolist()[0]
     raise CohortError(
-        f"row {odd.index[0]!r}, column {name!r}: found {odd.iloc[0]!r}{also} in {len(odd)} of "
+        f"row {row!r}, column {name!r}: found {odd.iloc[0]!r}{also} in {len(odd)} of "
         f"{len(texts)} rows of a column whose other values are numbers; say what it stands for: "
         f"{cell} = pd.to_numeric({cell}.astype(object){point}.replace({{{pairs}}})), or, if all "
         f"are categories, {cell} = {cell}.astype('category')"
@@ -269,8 +271,9 @@ def _refuse_numbers(name, texts, all_text):
 def _refuse_dates(column, texts):
     dates = texts[texts.str.fullmatch(_DATE)]
     if len(dates) > len(texts) / 2:
+        row = dates.index.tolist()[0]
         raise CohortError(
-            f"row {dates.index[0]!r}, column {column.name!r}: found {dates.iloc[0]!r}, a date "
+            f"row {row!r}, column {column.name!r}: found {dates.iloc[0]!r}, a date "
             "stored as text, and times are neither numbers nor categories; count days: "
             f"{days_of(column.name)}"
         )

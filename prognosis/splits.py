@@ -367,7 +367,9 @@ def _check_split(split, y, classification, groups):
         raise CohortError(f"{split} has no {'test' if len(split.train) else 'training'} patients")
     both = np.intersect1d(split.train, split.test)
     if both.size:
-        raise CohortError(f"row {y.index[both[0]]!r} is in training and in test of {split}")
+        raise CohortError(
+            f"row {y.index[both].tolist()[0]!r} is in training and in test of {split}"
+        )
     check_apart(groups, split.train, split.test, split)
     if classification:
         for side, rows in (("training", split.train), ("test", split.test)):

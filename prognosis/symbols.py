@@ -25,6 +25,7 @@ from .cells import (
 )
 from .columns import TakesTables, declared_table
 from .errors import CohortError
+from .oddities import refuse_oddities
 
 __all__ = ["SymbolScaler"]
 
@@ -107,6 +108,7 @@ class SymbolScaler(TakesTables, TransformerMixin, BaseEstimator):
         for name in columns:
             look = looks.get(name, "auto")
             kind = self._kinds[name] = column_kind(X[name])
+            refuse_oddities(X[name])
             if look == "auto":
                 look = _choose(X[name], kind)
                 if look == "radius":

@@ -145,6 +145,10 @@ OF_THE_EMBEDDING = {
     "check_transformer_general": CROSS_FITTED,
     "check_transformer_data_not_an_array": CROSS_FITTED,
     "check_fit2d_1sample": "refused in a sentence of ours; twin: test_one_patient_is_too_few",
+    "check_sample_weight_equivalence_on_dense_data": (
+        "folds are drawn of rows, whose number weights do not change; twin: "
+        "test_weights_reach_the_networks_of_the_embedding in test_composition"
+    ),
 }
 
 

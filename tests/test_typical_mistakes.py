@@ -35,7 +35,6 @@ from prognosis import (
     place_model,
     region_model,
 )
-from prognosis.cli import main
 from prognosis.errors import PrognosisError
 
 N = 24
@@ -224,6 +223,10 @@ MISTAKES = {
     "a table of outcomes": (
         lambda d: cnn().fit(d.X, d.table),
         ["y is a table of 2 columns ('age', 'severity')", "give one column: y = y['age']"],
+    ),
+    "an outcome missing in a table with numbered rows": (
+        lambda d: clone(d.age).fit(d.table.set_index(np.arange(N) ** 2), [np.nan, *d.y[1:]]),
+        ["row 0, y: the outcome is missing in 1 rows", "drop them first"],
     ),
     "one class": (
         lambda d: cnn().fit(d.X, 0 * d.y),
@@ -430,29 +433,3 @@ def test_a_mistake_gets_one_sentence(mistake, door):
     assert not missing, f"{missing} not in: {said}"
     assert "\n" not in said and len(said) < 1000
     assert not re.search(r"np\.(int|float|str)\w+\(|Traceback|<class '(?!sklearn)", said)
-
-
-COMMANDS = {
-    "no table": (["--cohort", "none.tsv", "--target", "mrs"], 3, "no file at"),
-    "target misspelt": (["--cohort", "participants.tsv", "--target", "MRS"], 3, "mean 'mrs'?"),
-    "no target": (["--cohort", "participants.tsv"], 2, "--target is needed"),
-    "column misspelt": (
-        ["--cohort", "participants.tsv", "--target", "mrs", "--tabular", "Age"],
-        2,
-        "--tabular Age: the table has age; did you mean 'age'?",
-    ),
-}
-
-
-@pytest.mark.parametrize(("options", "code", "words"), COMMANDS.values(), ids=COMMANDS)
-def test_a_mistake_in_a_command_gets_one_line(options, code, words, door, capsys, monkeypatch):
-    monkeypatch.chdir(door.folder)
-    assert main(["compare", *options, "--quiet", "--out", "report"]) == code
-    said = capsys.readouterr().err
-    assert words in said and said.startswith("prognosis: ") and said.count("\n") == 1
-    assert not (door.folder / "report").exists()
-
-
-def test_a_folder_cannot_be_segmented(door, capsys):
-    assert main(["segment", str(door.folder), "--out", str(door.folder / "masks")]) == 3
-    assert "it is a folder: name the scans in it" in capsys.readouterr().err

@@ -164,7 +164,10 @@ class RegionSelector(MetaEstimatorMixin, BaseEstimator):
         y = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), index=X.index)
         everyone = clone(self.estimator)
         view = everyone.make_view()
-        regions = view.candidates(X, everyone._image_columns())
+        if hasattr(view, "candidates"):  # those of another atlas are chosen by these patients
+            regions = view.candidates(X, everyone._image_columns())
+        else:
+            regions = list(view.mosaic().regions)
         everyone.set_params(**{name: regions})
         if self.k > len(regions):
             raise ValueError(

@@ -331,7 +331,7 @@ class BlockEncoder(TakesTables, TransformerMixin, BaseEstimator):
                 raise CohortError(f"column {name!r} holds no numbers, so log cannot be taken of it")
             values = as_numbers(table[name]).astype(float)
             if (values < 0).any():
-                row = values.index[values < 0][0]
+                row = values.index[values < 0].tolist()[0]
                 raise CohortError(
                     f"row {row!r}, column {name!r}: found {values[row]:.4g}, of which no logarithm "
                     "is taken; take the column out of log, or correct the value"
@@ -349,8 +349,9 @@ class BlockEncoder(TakesTables, TransformerMixin, BaseEstimator):
         missing = block.isna()
         if missing.to_numpy().any():
             column = block.columns[missing.any()][0]
+            row = block.index[missing[column]].tolist()[0]
             raise CohortError(
-                f"row {block.index[missing[column]][0]!r}, column {column!r}: no value, and blocks "
+                f"row {row!r}, column {column!r}: no value, and blocks "
                 f"are not imputed; drop such rows first: X = X.dropna(subset=[{column!r}])"
             )
         return block

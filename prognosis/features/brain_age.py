@@ -315,7 +315,7 @@ class BrainAgeGap(ReadsTemplate, ImageMeasurement):
             predicted[test] = model.predict(pictures[test], numbers[test])
         honest = predicted[known]
         if np.isnan(honest).any():
-            row = rows.index[np.isnan(honest)][0]
+            row = rows.index[np.isnan(honest)].tolist()[0]
             raise CohortError(
                 f"row {row!r} is in no test fold of cv, so it has no honest prediction; give a cv "
                 "that tests every row"

@@ -202,8 +202,9 @@ class ImageEmbedding(AddsColumns, MetaEstimatorMixin, TransformerMixin, BaseEsti
             honest[split.test] = features
         left_out = np.isnan(honest).any(axis=1)
         if left_out.any():
+            row = X.index[left_out].tolist()[0]
             raise CohortError(
-                f"row {X.index[left_out][0]!r} is in no test fold of cv, so it has no honest "
+                f"row {row!r} is in no test fold of cv, so it has no honest "
                 "features; give a cv that tests every row"
             )
         self.columns_ = self._names(honest.shape[1])

@@ -128,7 +128,7 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
         """
         self._validate_params()
         check_cohort(X, [self.image])
-        check_training(X, y)
+        check_training(X)
         validate_data(self, X, skip_check_array=True)
         columns = self._prepare()
         self._refuse_taken(X, columns)

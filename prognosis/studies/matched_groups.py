@@ -18,6 +18,7 @@ from imaging.storage.files import replacing
 from ..cells import NUMBER, as_numbers, as_text, column_kind
 from ..columns import check_cohort, check_outcome_index
 from ..errors import CohortError
+from ..oddities import refuse_oddities
 
 __all__ = ["LockBoxError", "MatchedGroups"]
 
@@ -237,6 +238,7 @@ class MatchedGroups(Parametrised):
                 values = as_numbers(X[name]).astype(float)
                 columns[name] = values.fillna(values.median()).fillna(0)
             else:
+                refuse_oddities(X[name])
                 _add_shares(columns, name, as_text(X[name]))
             if X[name].isna().any():
                 columns[f"{name} missing"] = X[name].isna().astype(float)

@@ -106,7 +106,7 @@ class RoiSymbols(RoiParameters, CanvasView):
         Parameters and errors are those of `fit_prepare`.
         """
         atlas, count = load_atlas(self.atlas), self.regions
-        if not isinstance(count, Integral) or has_published(atlas, count):
+        if not _chosen_in_fit(atlas, count):
             return list(RoiMosaic(atlas, count).regions)
         lesion = self.lesion or (columns[0] if self.allow_empty else None)
         return choose_regions(
@@ -120,14 +120,13 @@ class RoiSymbols(RoiParameters, CanvasView):
         """What was chosen in `fit_prepare`, else the parameter, if that is clear before it."""
         if hasattr(self, "regions_"):
             return self.regions_
-        if isinstance(self.regions, Integral):
-            atlas = load_atlas(self.atlas)
-            if not has_published(atlas, self.regions):
-                raise CohortError(
-                    f"regions={self.regions} of atlas {atlas.name!r}, which has not the published "
-                    "ones, are chosen in fit by the training patients' lesions; fit first, or name "
-                    "the regions"
-                )
+        atlas = load_atlas(self.atlas)
+        if _chosen_in_fit(atlas, self.regions):
+            raise CohortError(
+                f"regions={self.regions} of atlas {atlas.name!r}, which has not the published "
+                "ones, are chosen in fit by the training patients' lesions; fit first, or name "
+                "the regions"
+            )
         return self.regions
 
     def recipe(self):
@@ -157,6 +156,11 @@ class RoiSymbols(RoiParameters, CanvasView):
     def region_cells(self):
         """Where each region lies in the picture, name to (slice, slice)."""
         return self.mosaic_.cells(self.grid_)
+
+
+def _chosen_in_fit(atlas, regions):
+    """Whether `regions` is a number, and the atlas has not the published ones."""
+    return isinstance(regions, Integral) and regions > 0 and not has_published(atlas, regions)
 
 
 def _read_regions(source, mosaic, grid, allow_empty):

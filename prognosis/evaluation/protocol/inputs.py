@@ -87,8 +87,9 @@ def check_outcome(X, y, classification):
         y = pd.Series(np.asarray(y), index=X.index, name="outcome")
     missing = y.isna()
     if missing.any():
+        row = y.index[missing].tolist()[0]
         raise CohortError(
-            f"row {y.index[missing][0]!r}: the outcome is missing ({int(missing.sum())} in all); "
+            f"row {row!r}: the outcome is missing ({int(missing.sum())} in all); "
             "drop such rows: keep = y.notna(); X, y = X[keep], y[keep]"
         )
     if classification:

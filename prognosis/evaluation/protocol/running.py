@@ -244,4 +244,4 @@ def _check_values(place, column, values, X):
         )
     missing = pd.isna(values)
     if missing.any():
-        raise ModelError(f"{place}: {column} is missing for row {X.index[missing][0]!r}")
+        raise ModelError(f"{place}: {column} is missing for row {X.index[missing].tolist()[0]!r}")
