@@ -64,6 +64,7 @@ class TestDone:
         assert "6/6" in err
         assert "fit/s" not in out
         assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+            "characteristics.csv",
             "differences.csv",
             "folds.csv",
             "index.html",
@@ -98,6 +99,17 @@ class TestDone:
         found = run(*options, cohort=tmp_path / "cohort", out=out)
         is_refused(found, 2, "all classes are at or below cut=9", out)
 
+    def test_further_scores(self, run, study_folder, tmp_path):
+        table = pd.read_csv(study_folder / "participants.tsv", sep="\t")
+        table["hospital"] = np.where(np.arange(len(table)) % 2, "north", "south")
+        (tmp_path / "cohort").mkdir()
+        table.to_csv(tmp_path / "cohort" / "participants.tsv", sep="\t", index=False)
+        options = ["--scoring", "f1_macro", "--threshold", "0.4", "--by", "hospital"]
+        code, out, err = run(*TABULAR, *options, cohort=tmp_path / "cohort")
+        assert code == 0, err
+        assert all(name in out for name in ("f1 macro", "sensitivity", "specificity"))
+        assert (tmp_path / "report" / "by_group.csv").exists()
+
     def test_a_second_run_gives_the_same_numbers(self, run, tmp_path):
         run(*TABULAR, out=tmp_path / "one")
         run(*TABULAR, out=tmp_path / "two")
@@ -125,6 +137,8 @@ class TestWrongCommand:
             (["--target", "outcome", "--tabular", "bmi"], "--tabular bmi: the table has age"),
             ([*TABULAR, "--positive", "dead"], "--positive dead: the outcomes are"),
             (["--cut", "two"], "'two' is not a number"),
+            ([*TABULAR, "--scoring", "nonsense"], "nonsense"),
+            ([*TABULAR, "--threshold", "2"], "threshold must be a probability"),
             ([*TABULAR, "--cut", "2"], "--cut 2: the outcome outcome is text"),
             ([*TABULAR, "--image", "flair"], "--image flair: the images are none"),
         ],

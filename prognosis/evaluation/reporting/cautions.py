@@ -47,7 +47,8 @@ def reach(comparison, names):
     for score, test in comparison.tested.items():
         chosen = long[(long["score"] == score) & (long["test"] == test)]
         smallest = chosen.loc[chosen["model"].isin(names), "smallest"].dropna()
-        if len(smallest) and smallest.max() > 0:
+        smallest = smallest[smallest > 0]  # zero: the models never differ
+        if len(smallest):
             ends = [format_number(value) for value in (smallest.min(), smallest.max())]
             span = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
             parts.append(f"{span} in {score_name(score)}")
@@ -102,5 +103,6 @@ def _predicts_group(model, verdict, name):
 
 
 def _interval(found):
-    low, high = (format_number(value, digits=2) for value in (found.low, found.high))
-    return f"{format_number(found.estimate, digits=2)} ({low} to {high})"
+    text = format_number(found.estimate, digits=2)
+    ends = [format_number(value, digits=2) for value in (found.low, found.high)]
+    return text if "–" in ends else f"{text} ({ends[0]} to {ends[1]})"

@@ -14,7 +14,7 @@ PER_ROW = 4
 def draw_map(
     explanation, patient=None, column=None, *, smoothing_mm=8.0, n_slices=6, background=None
 ):
-    """Axial slices of a map, and a sagittal and a coronal one through its strongest place.
+    """Axial slices of a map, and the sagittal and the coronal one that hold the most of it.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def _panes(painting, n_slices):
     shares = (np.arange(n_slices) + 0.5) / n_slices
     low, high = np.searchsorted(levels / levels[-1], [0.03, 0.97])
     axial = np.unique(np.rint(low + shares * (high - low)).astype(int))
-    peak = np.unravel_index(strength.argmax(), strength.shape)
-    return [(2, int(level)) for level in axial] + [(0, int(peak[0])), (1, int(peak[1]))]
+    sagittal, coronal = strength.sum(axis=(1, 2)).argmax(), strength.sum(axis=(0, 2)).argmax()
+    return [(2, int(level)) for level in axial] + [(0, int(sagittal)), (1, int(coronal))]
 
 
 def _draw_pane(place, painting, axis, index, limit):

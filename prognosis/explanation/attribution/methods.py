@@ -58,6 +58,13 @@ class Attribution:
     n_steps: np.ndarray
 
 
+def _import_quietly():
+    """Import captum before it is used: its progress bars ask notebooks for a widget, and warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import captum.attr  # noqa: F401
+
+
 def attribute(estimator, inputs, index, settings, features=None, networks=None):
     """Attribute what an estimator predicts to its inputs.
 
@@ -83,6 +90,7 @@ def attribute(estimator, inputs, index, settings, features=None, networks=None):
     device = resolve_device(estimator.device)
     tensors = tuple(as_tensor(np.ascontiguousarray(a)).float() for a in inputs.values())
     found = []
+    _import_quietly()
     # captum computes in torch's random state and thread count: both are lent and given back
     with private_torch_state(settings.random_state, estimator.n_threads):
         for network in networks:
