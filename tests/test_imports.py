@@ -25,7 +25,7 @@ FLOORS = {
         "pretraining",
     ],
     "prognosis": [
-        "errors pages provenance",
+        "errors pages provenance workers",
         "cells",
         "columns",
         "spaces",
