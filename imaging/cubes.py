@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import true_voxels
+from .grids import marked_places
 from .spaces.checking import read_placed_mask, refuse_wrong
 from .volumes import voxel_volume_ml
 
@@ -65,7 +65,7 @@ def cube_shares(mask, edge_mm=4.0, *, labels=None, space="template"):
 
 def shares_of(mask, edge_mm=4.0):
     """As `cube_shares`, of a mask that `read_mask` has read; its space is not checked."""
-    voxels = np.stack(true_voxels(np.asanyarray(mask.dataobj)), axis=-1)
+    voxels = np.stack(marked_places(mask), axis=-1)
     counts = _counts(edge_mm)
     if not len(voxels):
         return np.zeros(0, np.int64), np.zeros(0, np.float32)

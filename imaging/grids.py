@@ -12,7 +12,10 @@ from .errors import ImageError
 
 __all__ = [
     "Grid",
+    "MarkedVoxels",
     "first_line",
+    "mark",
+    "marked_places",
     "marked_voxels",
     "open_image",
     "resample",
@@ -169,10 +172,10 @@ def resample(image, grid, interpolation):
 
     Examples
     --------
-    >>> image = nib.Nifti1Image(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.eye(4))
+    >>> image = nib.Nifti1Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
     >>> finer = Grid((3, 3, 3), ((0.5, 0, 0, 0), (0, 0.5, 0, 0), (0, 0, 0.5, 0), (0, 0, 0, 1)))
     >>> np.asanyarray(resample(image, finer, "linear").dataobj)[0, 0].tolist()
-    [0, 0, 1]
+    [0.0, 0.5, 1.0]
     """
     data = np.asanyarray(image.dataobj)
     simple = interpolation in _ORDERS and data.ndim == 3 and data.dtype.name in _RESAMPLED
@@ -267,6 +270,80 @@ def true_voxels(mask):
     flat = mask.ravel(order=order)
     found = np.flatnonzero(flat if flat.dtype == bool else flat != 0)
     return np.unravel_index(found, mask.shape, order=order)
+
+
+class MarkedVoxels:
+    """The voxels of a mask, kept as the places of those that are marked: what a lesion fills.
+
+    Stands for the array of an image; ``np.asanyarray`` makes that of it, uint8.
+
+    Parameters
+    ----------
+    flat : ndarray of shape (n_marked,), unsigned int
+        Numbers of the marked voxels, rising, the first axis running fastest.
+    shape : tuple of int
+
+    Examples
+    --------
+    >>> mask = nib.Nifti1Image(MarkedVoxels(np.array([3], np.uint32), (2, 2, 2)), np.eye(4))
+    >>> mask.get_fdata()[1, 1, 0], marked_places(mask)
+    (np.float64(1.0), (array([1]), array([1]), array([0])))
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 3
+
+    def __init__(self, flat, shape):
+        self.flat, self.shape = flat, tuple(int(n) for n in shape)
+
+    @property
+    def size(self):
+        """Voxels, marked or not."""
+        return int(np.prod(self.shape))
+
+    def __array__(self, dtype=None, copy=None):
+        values = np.zeros(self.size, self.dtype if dtype is None else dtype)
+        values[self.flat] = 1
+        return values.reshape(self.shape, order="F")
+
+    def __getitem__(self, place):
+        return np.asarray(self)[place]
+
+    def places(self):
+        """Coordinates of the marked voxels, one array for each axis."""
+        return np.unravel_index(self.flat, self.shape, order="F")
+
+
+def marked_places(mask):
+    """Where a mask is not 0, as `true_voxels` says it.
+
+    Parameters
+    ----------
+    mask : nibabel spatial image, 3-D
+    """
+    data = mask.dataobj
+    return data.places() if isinstance(data, MarkedVoxels) else true_voxels(np.asanyarray(data))
+
+
+def mark(data, name, labels=None):
+    """What `marked_voxels` marks, as `MarkedVoxels`; the array is walked once.
+
+    Parameters
+    ----------
+    data : ndarray of shape (x, y, z)
+    name, labels
+        As for `marked_voxels`.
+
+    Returns
+    -------
+    MarkedVoxels
+    """
+    flat = data.ravel(order="F")
+    present = flat if flat.dtype == bool else flat != 0  # in which places are found faster
+    found = np.flatnonzero(present)
+    # One 0 stands for all others, where there are some.
+    some = found if len(found) == len(flat) else np.append(found, np.argmin(present))
+    marked = marked_voxels(flat[some], name, labels)[: len(found)]
+    return MarkedVoxels(found[marked].astype(np.uint32), data.shape)
 
 
 def marked_voxels(data, name, labels=None):

@@ -6,7 +6,7 @@ Every score is defined for empty masks, so that patients without a lesion count 
 import numpy as np
 
 from .errors import ImageError
-from .grids import same_grid, true_voxels
+from .grids import MarkedVoxels, same_grid, true_voxels
 
 __all__ = [
     "count_lesions",
@@ -153,8 +153,12 @@ def count_lesions(mask, spacing_mm=None, *, least_mm3=0.0):
     (2, 1)
     """
     sized = least_mm3 > 0
-    values, _, spacing = _masks(mask, mask, spacing_mm, needs_spacing=sized)
-    lesions, count = _lesions(_cut(values))
+    if isinstance(getattr(mask, "dataobj", None), MarkedVoxels):  # where they lie is known
+        values, spacing = _box(mask.dataobj.places()), None
+    else:
+        values, _, spacing = _masks(mask, mask, spacing_mm, needs_spacing=sized)
+        values = _cut(values)
+    lesions, count = _lesions(values)
     if not sized or not count:
         return count
     voxels = np.bincount(lesions.ravel(), minlength=count + 1)[1:]
@@ -259,6 +263,16 @@ def _voxel_ml(image, spacing):
 
 def _volume_difference(a, b, voxel_ml):
     return abs(int(a.sum()) - int(b.sum())) * voxel_ml
+
+
+def _box(places):
+    """The smallest array that holds the voxels of these places."""
+    if not len(places[0]):
+        return np.zeros((1,) * len(places), bool)
+    low = [place.min() for place in places]
+    values = np.zeros([place.max() - first + 1 for place, first in zip(places, low)], bool)
+    values[tuple(place - first for place, first in zip(places, low))] = True
+    return values
 
 
 def _cut(mask):

@@ -2,7 +2,7 @@
 
 Every image enters the package here: it is checked, brought to the canonical orientation (RAS+) and,
 where needed, to another grid; and results go back to the input's own grid here. Currency between
-functions is the nibabel image; 2-D pictures are NumPy arrays with row 0 at the top.
+functions is the nibabel image; 2-D pictures are arrays with row 0 at the top.
 """
 
 import os
@@ -13,11 +13,14 @@ import nibabel as nib
 import numpy as np
 
 from .errors import ImageError
-from .grids import Grid, first_line, marked_voxels, open_image, resample, same_grid
+from .grids import Grid, MarkedVoxels, first_line, mark, open_image, resample, same_grid
+from .storage.contents import settled_state
 from .storage.decompression import voxels
 from .storage.files import replacing
+from .storage.recently_used import RecentlyUsed
 
 LARGEST_LESION_ML = 1200.0
+_MASKS = RecentlyUsed(most_bytes=100_000_000)  # about a thousand lesions
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 __all__ = [
@@ -123,7 +126,8 @@ def read_stored(image, *, allow_empty=False):
 def read_mask(image, *, labels=None):
     """Read a 3-D mask in canonical orientation: uint8, 1 where the image is above 0.5.
 
-    An empty mask is valid: a patient may have no visible lesion.
+    An empty mask is valid: a patient may have no visible lesion. Where the lesion of a file lies is
+    kept in this process, up to so many megabytes, so that measuring it again reads nothing.
 
     Parameters
     ----------
@@ -148,11 +152,17 @@ def read_mask(image, *, labels=None):
     >>> np.asanyarray(read_mask(parts, labels=[1, 4]).dataobj).ravel().tolist()
     [0, 1, 0, 1]
     """
-    stored = read_stored(image, allow_empty=True)
-    data = np.asanyarray(stored.dataobj)
-    marked = marked_voxels(data, _name(image), labels)
-    mask = nib.Nifti1Image(marked.astype(np.uint8), stored.affine)
-    ml = np.count_nonzero(marked) * voxel_volume_ml(mask)
+    labels = None if labels is None else tuple(np.atleast_1d(labels).tolist())
+    state = settled_state(image) if isinstance(image, (str, os.PathLike)) else None
+
+    def read():
+        stored = read_stored(image, allow_empty=True)
+        marked = mark(np.asanyarray(stored.dataobj), _name(image), labels)
+        return marked.flat, marked.shape, stored.affine
+
+    flat, shape, affine = read() if state is None else _MASKS.get((state, labels), read)
+    mask = nib.Nifti1Image(MarkedVoxels(flat, shape), affine.copy())
+    ml = mask_volume_ml(mask)
     if ml > LARGEST_LESION_ML:
         raise ImageError(
             f"{_name(image)} marks {ml:,.0f} ml, more than 1.2 litres and so most of a brain; give "
@@ -355,7 +365,9 @@ def mask_volume_ml(mask):
     >>> mask_volume_ml(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.diag([2, 2, 2, 1])))
     1.0
     """
-    return float(np.count_nonzero(mask.dataobj) * voxel_volume_ml(mask))
+    data = mask.dataobj
+    count = len(data.flat) if isinstance(data, MarkedVoxels) else np.count_nonzero(data)
+    return float(count * voxel_volume_ml(mask))
 
 
 def write_image(image, path):

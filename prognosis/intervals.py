@@ -23,6 +23,7 @@ from .errors import CohortError
 from .estimators.ordinal.scale import above
 from .features.measurement import ImageMeasurement
 from .grouping import find_groups, fit_held
+from .workers import let_worker_grow
 
 __all__ = ["WithIntervals"]
 
@@ -293,6 +294,7 @@ def _joined(measuring, fitted):
 
 def _fitted(model, X, y, groups, rows, bank):
     inside = None if groups is None else groups[rows]
+    let_worker_grow()
     with sharing(bank if bank.folder.is_dir() else None):
         return fit_held(clone(model), _safe_indexing(X, rows), _safe_indexing(y, rows), inside)
 

@@ -25,7 +25,7 @@ FLOORS = {
         "pretraining",
     ],
     "prognosis": [
-        "errors pages provenance scaling",
+        "errors pages provenance scaling workers",
         "cells",
         "oddities",
         "columns",

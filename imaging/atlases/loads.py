@@ -5,7 +5,7 @@ The atlas is brought to the voxels of the mask, never the reverse.
 
 import numpy as np
 
-from ..grids import true_voxels
+from ..grids import marked_places
 from ..spaces.checking import read_placed_mask, refuse_wrong
 from .opening import load_atlas
 
@@ -60,6 +60,5 @@ def region_load(mask, atlas, *, labels=None, space="template"):
 def loads_of(mask, atlas):
     """As `region_load`, of a mask that `read_mask` has read, and an `Atlas`; nothing is checked."""
     labels, sizes = atlas.labels_on(mask), atlas.sizes_on(mask)
-    lesioned = true_voxels(np.asanyarray(mask.dataobj))
-    hit = np.bincount(labels[lesioned], minlength=len(sizes))
+    hit = np.bincount(labels[marked_places(mask)], minlength=len(sizes))
     return dict(zip(atlas.regions, (hit / np.maximum(sizes, 1))[1:].tolist()))

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import ImageError
-from ..grids import Grid, open_image, true_voxels
+from ..grids import Grid, MarkedVoxels, open_image, true_voxels
 from ..volumes import read_mask, read_stored, voxel_volume_ml
 from .headers import header_signs
 from .heads import fit_head, sample_coarsely
@@ -148,9 +148,8 @@ def read_placed_mask(mask, *, labels=None, checked=True):
     ImageError
         As `read_mask`.
     """
-    image = open_image(mask)  # once, for voxels and header
-    read = read_mask(image, labels=labels)
-    return read, check_space(image, volume=read, kind="mask") if checked else None
+    read = read_mask(mask, labels=labels)
+    return read, check_space(mask, volume=read, kind="mask") if checked else None
 
 
 def covers_brain(grid):
@@ -200,19 +199,23 @@ def _is_mask(volume, values):
 
 def _lesion_distances(volume):
     """How far voxels of a lesion, their near sides, lie from the brain; None without a lesion."""
-    data = np.asanyarray(volume.dataobj)
-    top = data.max(initial=0)
-    if data.dtype == np.uint8 and top <= 1:  # truth values are found faster
-        data = data.view(bool)
-    elif top > 0:
-        data = data > top / 2
-    places = np.stack(true_voxels(data), axis=-1)
+    places = np.stack(_lesion_places(volume), axis=-1)
     if not len(places):
         return None
     places = places[:: -(-len(places) // _VOXELS_LOOKED_AT)]
     points = nib.affines.apply_affine(volume.affine, places)
     edge = np.linalg.norm(volume.affine[:3, :3], axis=0).max()
     return template().distance_at(points) - edge / 2
+
+
+def _lesion_places(volume):
+    if isinstance(volume.dataobj, MarkedVoxels):
+        return volume.dataobj.places()
+    data = np.asanyarray(volume.dataobj)
+    top = data.max(initial=0)
+    if data.dtype == np.uint8 and top <= 1:  # truth values are found faster
+        return true_voxels(data.view(bool))
+    return true_voxels(data > top / 2 if top > 0 else data)
 
 
 def _view_of_mask(volume, in_view):

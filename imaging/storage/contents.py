@@ -18,6 +18,7 @@ __all__ = [
     "image_state",
     "label_tables",
     "named_content",
+    "settled_state",
 ]
 
 _SETTLED_S = 2.0  # clocks of file systems tick: within one tick a file can change twice
@@ -121,6 +122,17 @@ def image_state(path):
         return tuple(_state(os.stat(file)) for file in _parts(os.path.expanduser(os.fspath(path))))
     except OSError:
         return None
+
+
+def settled_state(path):
+    """As `image_state`, or None of a file that was written so lately that it may yet change unseen.
+
+    For what is kept in this process only.
+    """
+    state = image_state(path)
+    if state is None or any(time.time() - part[-1] / 1e9 <= _SETTLED_S for part in state):
+        return None
+    return state
 
 
 def named_content(path):

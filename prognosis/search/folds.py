@@ -18,6 +18,7 @@ from imaging.storage.upkeep.savings import counting
 from ..errors import CohortError
 from ..grouping import check_apart, fit_held
 from ..splits import inner_folds
+from ..workers import let_worker_grow
 from .epochs import EpochWatch, StoppedTraining, find_network, loss_kind
 
 __all__ = ["FoldTask", "draw_folds", "score_fold"]
@@ -139,6 +140,7 @@ def _score_fold(task, params, train, test, watch):
     inside = None if task.groups is None else task.groups[train]
     # A worker on another machine does not see the folder, and prepares for itself.
     bank = task.bank if task.bank is not None and task.bank.folder.is_dir() else None
+    let_worker_grow()
     start = time.perf_counter()
     with sharing(bank):
         try:

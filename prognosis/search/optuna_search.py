@@ -241,7 +241,9 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         sampler = PlacedSampler(self.sampler, seed, space.first)
         self.cohort_ = dict(getattr(task.X, "attrs", {}).get("cohort", {}))
         study, note = open_study(storage, name, parts, sampler=sampler, pruner=pruner)
-        progress = stack.enter_context(Progress(self.n_trials, self.verbose))
+        # Inside of a comparison that has a bar of its own, this one is shown if asked for only.
+        verbose = 0 if self.verbose is None and shared_bank() is not None else self.verbose
+        progress = stack.enter_context(Progress(self.n_trials, verbose))
         progress.say(note)
         with Parallel(n_jobs=self.n_jobs) as parallel:
             searcher = Searcher(

@@ -127,7 +127,13 @@ class SearchParameters:
         None with a `storage` takes the seed from the fingerprint, so that the search can go on.
         """,
     )
-    verbose: int = parameter(0, "verbose", doc="1 shows a progress bar on stderr.")
+    verbose: object = parameter(
+        None,
+        "verbose",
+        None,
+        kind="int or None",
+        doc="1 shows a progress bar on stderr; None: where that is a terminal.",
+    )
     error_score: object = parameter(
         np.nan,
         StrOptions({"raise"}),

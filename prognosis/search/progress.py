@@ -4,6 +4,8 @@ import sys
 
 from tqdm import tqdm
 
+from ..workers import shows_progress
+
 __all__ = ["Progress"]
 
 
@@ -13,12 +15,16 @@ class Progress:
     Parameters
     ----------
     n_trials : int
-    verbose : int
+    verbose : int or None
     """
 
     def __init__(self, n_trials, verbose):
         self.bar = tqdm(
-            total=n_trials, desc="search", unit="trial", file=sys.stderr, disable=not verbose
+            total=n_trials,
+            desc="search",
+            unit="trial",
+            file=sys.stderr,
+            disable=not shows_progress(verbose),
         )
 
     def __enter__(self):

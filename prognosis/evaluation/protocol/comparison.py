@@ -47,7 +47,7 @@ def compare(
     df="folds",
     n_jobs=None,
     random_state=None,
-    verbose=0,
+    verbose=None,
     resume=None,
 ):
     """Cross-validate several models on the same folds and test them against a baseline.
@@ -106,8 +106,8 @@ def compare(
         Fits that run at once. Results do not depend on it.
     random_state : int, default=None
         Seed of the folds and of the bootstrap; drawn and recorded in ``metadata`` if None.
-    verbose : int, default=0
-        Progress bar on stderr from 1.
+    verbose : int, default=None
+        Progress bar on stderr from 1; None: where stderr is a terminal.
     resume : str, os.PathLike or joblib.Memory, default=None
         Folder where every finished fit is kept. After an interruption, or with one model more,
         only what is missing is computed; what changes (a parameter, a patient, the content of an

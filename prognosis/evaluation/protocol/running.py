@@ -21,11 +21,11 @@ from imaging.storage.upkeep.savings import counting
 
 from ...cells import listing
 from ...errors import CohortError, ModelError
-from ...estimators.base import ImageEstimator
 from ...estimators.ordinal.scale import above, is_ordinal
 from ...estimators.outputs import keeping_outputs
 from ...grouping import fit_with_groups
 from ...oddities import oddities_told, warn_of_oddities
+from ...workers import let_worker_grow, shows_progress
 from ..statistics.scores import value_columns
 from .resuming import keep_finished
 from .scoring import AboveCut, apply_scorers
@@ -47,7 +47,7 @@ def cross_predict(
     ordinal=None,
     scorers=None,
     n_jobs=None,
-    verbose=0,
+    verbose=None,
     resume=None,
 ):
     """Out-of-fold predictions of every model.
@@ -67,7 +67,7 @@ def cross_predict(
         Further scores of every fold; with a cut, of what exceeds it.
     n_jobs : int, default=None
         (model, fold) pairs that run at once; within ``joblib.parallel_config`` any backend does.
-    verbose : int, default=0
+    verbose : int, default=None
         Progress bar on stderr from 1.
     resume : str, os.PathLike or joblib.Memory, default=None
         Where finished (model, fold) pairs are kept and looked for.
@@ -95,17 +95,13 @@ def cross_predict(
             warn_of_oddities(X, [column], stacklevel=3)
     with (
         ScratchFolder() as scratch,
-        tqdm(total=len(tasks), unit="fit", file=sys.stderr, disable=not verbose) as bar,
+        tqdm(
+            total=len(tasks), unit="fit", file=sys.stderr, disable=not shows_progress(verbose)
+        ) as bar,
     ):
         # Every scan is read and prepared once, for all folds and models, in whichever process.
         bank = ImageBank(scratch.path, brief=True)
-        run = functools.partial(
-            _run,
-            bank=bank,
-            networks=_has_networks(models),
-            ordinal=ordinal,
-            scorers=scorers or {},
-        )
+        run = functools.partial(_run, bank=bank, ordinal=ordinal, scorers=scorers or {})
         run = keep_finished(run, resume, models, X, y, classes, ordinal, scorers)
         results = _Parallel(bar, n_jobs=n_jobs)(
             joblib.delayed(run)(name, models[name], X, y, split, classes) for name, split in tasks
@@ -123,11 +119,6 @@ def cross_predict(
     searches = [result[1].pop("search") for result in results]
     searches = search_table([row for row in searches if row is not None])
     return predictions, pd.DataFrame([result[1] for result in results]), searches
-
-
-def _has_networks(models):
-    parts = [part for model in models.values() for part in (model, *model.get_params().values())]
-    return any(isinstance(part, ImageEstimator) for part in parts)
 
 
 def _columns_read(models, X):
@@ -151,12 +142,8 @@ class _Parallel(joblib.Parallel):
         self.bar.update(self.n_completed_tasks - self.bar.n)
 
 
-def _run(name, model, X, y, split, classes, *, bank, networks, scorers, ordinal=None):
-    if networks:
-        # joblib ends a worker that has grown by some hundred megabytes since its first task, for it
-        # may leak. After a regression as the first one, PyTorch looks like that, and every fit of
-        # a network would pay for a new process; so it is there from the first task on.
-        import imaging.learning.engine  # noqa: F401
+def _run(name, model, X, y, split, classes, *, bank, scorers, ordinal=None):
+    let_worker_grow()
     place = f"model {name!r}, {split}"
     X_test, y_test = X.iloc[split.test], y.iloc[split.test]
     of_patients = {"y": y_test.to_numpy()}
