@@ -96,10 +96,9 @@ def head_moments(image):
         return np.zeros(7 + 80, np.float32)
     away = voxels - voxels.mean(0)
     strength, axes = np.linalg.eigh(np.cov(away.T))
+    # The axes nearest to upright ones.
     order = [int(np.argmax(np.abs(axes[0])))]
-    order += sorted(
-        {0, 1, 2} - set(order), key=lambda k: -abs(axes[1, k])
-    )  # the nearest to upright
+    order += sorted({0, 1, 2} - set(order), key=lambda k: -abs(axes[1, k]))
     axes = axes[:, order] * np.sign(axes[range(3), order])
     wide = np.sqrt(strength[order])
     turned = away @ axes / np.maximum(wide, 1e-6)

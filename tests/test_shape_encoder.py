@@ -126,7 +126,7 @@ def test_directions_in_which_people_differ_are_found_and_none_where_they_do_not(
     assert found_again(right) > 0.6 > 0.2 > matched(*plain.unbind(1))
     assert found_again(wrong) < 0.3
     one, other = ((plain - right.mean) @ right.directions(5)).unbind(1)
-    assert (one - other).var(0).numpy() / 2 == pytest.approx(1, abs=0.5)  # between scans
+    assert float((one - other).var(0).max()) / 2 < 1.5  # between scans: 1, or less by shrinkage
     assert discriminant(right.total, right.within, 12)[:, 10:].abs().max() == 0
 
 

@@ -30,9 +30,9 @@ N_TISSUES = 6  # outside the brain, grey, mixed, white, fluid, lesion: the first
 _CELLS = {2: (5, 6), 3: (4, 5, 4)}  # into which the brain is divided along its axes
 _REACH = 2.0  # standard deviations of the brain that the outermost cells lie from its middle
 _GAIN = 4.0  # a step of Adam changes a weight by so little that what is said would lag behind
+_AT_ONCE = 16  # images that are measured together, which bounds memory
 _MEMORY = 0.02  # share of the newest batch in running statistics, once there were enough
 
-_POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
@@ -113,7 +113,9 @@ class ShapeEncoder(Encoder):
     def measures(self, tissues, places):
         """Lengths, volumes and shares of the brain, see `shape_measures`."""
         with torch.autocast(tissues.device.type, enabled=False):
-            return shape_measures(tissues.float().softmax(1), places.float())
+            shares = tissues.float().softmax(1).split(_AT_ONCE)
+            pairs = zip(shares, places.float().split(_AT_ONCE), strict=True)
+            return torch.cat([shape_measures(*pair) for pair in pairs])
 
     def summary(self, levels):
         """The vectors of images whose maps are known, shape (batch, n_features)."""

@@ -48,6 +48,9 @@ class SequenceInvariantEncoder(
     nothing is trained there, since `load` sets ``frozen=True``. One that was just fitted would be
     fitted again: put ``sklearn.frozen.FrozenEstimator(encoder)`` there, or save and load it.
 
+    With ``objective="shape"`` nothing is compared: a network tells tissues and places in the brain,
+    and the vector is what the brain measures, along those directions in which people differ most.
+
     Every scan is turned to the canonical orientation, resized to `spacing_mm`, standardised, and
     seen through a window of `patch_size` about the middle of the head ("cnn": the whole head). What
     a scan gets does not depend on the others.

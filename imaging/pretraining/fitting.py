@@ -196,11 +196,8 @@ def network_of_checkpoint(model):
     keys = ("train_loss", *_loss(model).parts)
     rows = json.loads(state["history"])
     history = [{key: row[key] for key in keys if key in row} for row in rows]
-    return (
-        _finished(network),
-        history,
-        SeenScans.of_card(json.loads(state["settings"])["seen_scans"]),
-    )
+    seen = SeenScans.of_card(json.loads(state["settings"])["seen_scans"])
+    return _finished(network), history, seen
 
 
 def _loss(model):

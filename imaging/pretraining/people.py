@@ -129,7 +129,8 @@ class LabelledPeople:
 class KeptPeople:
     """So many people and no more: the anatomy of each is made once and kept in memory.
 
-    What their tissues measure, contrasts, poses and faults are drawn anew each time.
+    What their tissues measure, contrasts, poses and faults are drawn anew each time. Who they are
+    hangs on nothing but `people`, so trainings with other seeds see the same ones.
 
     Parameters
     ----------

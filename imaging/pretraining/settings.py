@@ -113,8 +113,9 @@ class Settings(TrainingSettings, BaseEstimator):
         None,
         kind="int",
         doc="""
-            Heads that are made of label maps, each once, and kept in memory (2 MB at 4 mm); poses
-            and contrasts are new each time. None makes another head whenever one is needed.""",
+            Heads that are made of label maps, each once, and kept in memory (2 MB at 4 mm), the
+            same for every `random_state`; poses and contrasts are new each time. None makes another
+            head whenever one is needed.""",
     )
     content: str = parameter(
         "scans",
