@@ -277,6 +277,26 @@ def test_names_in_the_text_exist(page, names):
     assert wrong == []
 
 
+# --- Figures -------------------------------------------------------------------------------------
+
+
+def figures(text):
+    """Decimals as they are written here: .844, .05."""
+    return set(
+        re.findall(r"(?<![\w.])\.\d{2,4}\b", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    )
+
+
+@every_page
+def test_figures_were_measured(page):
+    """Whatever a page says with decimals stands in benchmarks/RESULTS.md, or rounds what does."""
+    measured = figures(in_text(ROOT / "benchmarks" / "RESULTS.md"))
+    rounded = {f"{float(one):.2f}".removeprefix("0") for one in measured}
+    # Published accuracy of White et al.; a round number in words.
+    known = {".854", ".04"}
+    assert sorted(figures(in_text(page)) - measured - rounded - known) == []
+
+
 # --- Around it -----------------------------------------------------------------------------------
 
 
