@@ -52,6 +52,7 @@ myst_heading_anchors = 3
 # >>> is not copied, nor what a command prints.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+copybutton_line_continuation_character = "\\"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "prognosis-mri"
