@@ -3,6 +3,8 @@
 Nothing here needs a network: neither when pages are built nor when they are read.
 """
 
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +19,13 @@ from sphinx.util import logging
 LOGGER = logging.getLogger(__name__)
 # Pages in docs/ that stand in a list already.
 NAMED = {"index", "results", "papers", "glossary", "more", "changes", "contributing"}
+# Files elsewhere in the repository that are pages here.
+ALSO_PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/RESULTS.md": "results.md",
+}
 
 
 def write_whole(path, text):
@@ -32,6 +41,26 @@ def list_others(app, docname, source):
         here = [path for path in Path(app.srcdir).glob("*.md") if path.stem not in NAMED]
         others = "\n".join(f"/{path.stem}" for path in sorted(here))
         source[0] = source[0].replace("(others)\n", f"{others}\n" if others else "")
+
+
+def list_again(app, env, added, changed, removed):
+    """The list of how-to pages is made anew whenever a page came or went."""
+    return ["howto/index"] if added or removed else []
+
+
+def lead_to_pages(app, docname, source):
+    """Let links to files of the repository that are pages here, too, lead to these pages."""
+    docs = Path(app.srcdir).resolve()
+    folder = (docs / docname).parent
+
+    def there(link):
+        file = Path(os.path.normpath(folder / link[1]))
+        name = file.relative_to(docs.parent).as_posix() if docs.parent in file.parents else ""
+        if file.suffix == ".ipynb" and file.parent == docs.parent / "notebooks":
+            return f"](/tutorials/{file.name}"
+        return f"](/{ALSO_PAGES[name]}" if name in ALSO_PAGES else link[0]
+
+    source[0] = re.sub(r"\]\((\.\./[^)#\s]+)", there, source[0])
 
 
 def gather(app, config):
@@ -122,7 +151,9 @@ def only_ours(app, what, name, obj, skip, options):
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("config-inited", gather)
+    app.connect("env-get-outdated", list_again)
     app.connect("source-read", list_others)
+    app.connect("source-read", lead_to_pages)
     app.connect("autodoc-skip-member", only_ours)
     app.add_transform(NamesAreLinks)
     app.add_html_math_renderer("mathml", (formula, None), (block_formula, None))
