@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LONGEST_S = 600
 LARGEST_BYTES = 1_000_000
-STILL_SILENT = {"03_roi_symbols", "05_segmentation", "09_place_and_outcome"}
+STILL_SILENT = {"03_roi_symbols", "05_segmentation"}
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
