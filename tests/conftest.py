@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from imaging.storage.recently_used import RecentlyUsed
+
 
 def _data_home():
     named = os.environ.get("PROGNOSIS_DATA")
@@ -100,6 +102,8 @@ def poor_outcome(tabular_cohort):
 @pytest.fixture
 def reads(monkeypatch, tmp_path):
     """Names of the scans that are read, in whichever process: one line each."""
+    # Masks that earlier tests have read are read again.
+    monkeypatch.setattr("imaging.volumes._MASKS", RecentlyUsed(100_000_000))
     log = tmp_path / "reads.log"
     opened = nib.load
 

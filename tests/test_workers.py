@@ -45,12 +45,12 @@ def test_no_stderr_at_all(monkeypatch):
 
 
 def grow(number):
-    """A first task that loads nothing, and others that keep 400 MB, as networks do."""
+    """A first task that loads nothing, and others that keep 320 MB, as networks do."""
     let_worker_grow()
     if number:
         import time
 
-        sys.modules[__name__].__dict__.setdefault("kept", np.ones(50_000_000))
+        sys.modules[__name__].__dict__.setdefault("kept", np.ones(40_000_000))
         time.sleep(1.1)
     import os
 
@@ -60,7 +60,7 @@ def grow(number):
 def test_workers_that_grow_stay_and_nobody_is_warned():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pids = joblib.Parallel(n_jobs=2)(joblib.delayed(grow)(number) for number in range(6))
+        pids = joblib.Parallel(n_jobs=2)(joblib.delayed(grow)(number) for number in range(5))
     assert not [str(each.message) for each in caught if "worker stopped" in str(each.message)]
     assert len(set(pids)) <= 2
 
