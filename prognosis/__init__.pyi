@@ -39,6 +39,6 @@ from .features.embedding import ImageEmbedding
 from .estimators.temperature import TemperatureScaled
 from .explanation.attribution.maps import Explanation
 from .explanation.attribution.explaining import explain
-from .intervals import WithIntervals
+from .prediction.intervals import WithIntervals
 from .saving.archive import load, save, training_cohort
 from .saving.cohort import TrainingCohort

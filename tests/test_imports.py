@@ -36,7 +36,7 @@ FLOORS = {
         "views",
         "estimators",
         "features",
-        "intervals search",
+        "search",
         "saving",
         "inspection",
         "evaluation",

@@ -87,7 +87,7 @@ def run(options):
 
 
 def _fitted(options):
-    from ..intervals import WithIntervals
+    from ..prediction.intervals import WithIntervals
     from ..studies.named import named_model
     from ..studies.published import is_classification
 

@@ -3,6 +3,7 @@
 What the models are is said in `prognosis.studies.published`; here options become its parameters.
 """
 
+from ..cells import nearest
 from .common import (
     UsageError,
     add_images_option,
@@ -137,7 +138,6 @@ def load_study(options, *, ordinal=False):
     """
     from pandas.api.types import is_numeric_dtype
 
-    from ..cells import nearest
     from ..studies.published import build_study
 
     X, y, columns, network = chosen_columns(options)

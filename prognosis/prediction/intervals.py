@@ -18,12 +18,12 @@ from imaging.parameters import COUNT, parameter, parameters
 from imaging.storage.bank import ImageBank, shared_bank, sharing
 from imaging.storage.files import ScratchFolder
 
-from .columns import check_outcome_index
-from .errors import CohortError
-from .estimators.ordinal.scale import above
-from .features.measurement import ImageMeasurement
-from .grouping import find_groups, fit_held
-from .workers import let_worker_grow
+from ..columns import check_outcome_index
+from ..errors import CohortError
+from ..estimators.ordinal.scale import above
+from ..features.measurement import ImageMeasurement
+from ..grouping import find_groups, fit_held
+from ..workers import let_worker_grow
 
 __all__ = ["WithIntervals"]
 
