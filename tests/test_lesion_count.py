@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from imaging import ImageError, count_lesions, to_spacing
-from prognosis import LesionCount, LesionSize
+from prognosis import CohortError, LesionCount, LesionSize
 
 
 def boxes(*corners, edge=3, shape=(30, 30, 30)):
@@ -81,6 +81,23 @@ def test_columns_values_and_logarithm():
     assert logarithms["log_lesion_count"].tolist() == [np.log1p(2), 0]
     assert LesionCount(column="n").fit(X).get_feature_names_out().tolist() == ["lesion", "n"]
     assert clone(LesionCount(log=True, least_mm3=20)).get_params()["least_mm3"] == 20
+
+
+def test_a_volume_that_is_there_stays_if_it_is_that_of_the_mask():
+    masks = [boxes((2, 2, 2)), boxes((2, 2, 2), (12, 12, 12))]
+    X = table(*[nib.Nifti1Image(mask, np.eye(4)) for mask in masks])
+    sized = LesionSize().fit_transform(X)
+    count = LesionCount(volume="lesion_ml").fit(sized)
+    assert count.transform(sized).columns.tolist() == ["lesion", "lesion_ml", "lesion_count"]
+    assert count.get_feature_names_out().tolist() == ["lesion", "lesion_ml", "lesion_count"]
+    rounded = sized.assign(lesion_ml=sized["lesion_ml"].round(2))
+    assert count.transform(rounded)["lesion_ml"].equals(rounded["lesion_ml"])
+    for wrong in (0.07, np.nan):
+        other = sized.assign(lesion_ml=[sized["lesion_ml"].iloc[0], wrong])
+        with pytest.raises(CohortError, match=r"row 'sub-1': column 'lesion_ml' says .* drop"):
+            count.transform(other)
+    alone = LesionCount(volume="lesion_ml", output="added").fit_transform(sized)
+    assert alone.columns.tolist() == ["lesion_count", "lesion_ml"]
 
 
 def test_one_reading_serves_count_volume_and_logarithm(tmp_path, monkeypatch):

@@ -39,6 +39,8 @@ class Atlas:
     --------
     >>> labels = np.array([0, 1, 1, 7], np.int16).reshape(4, 1, 1)
     >>> atlas = Atlas(nib.Nifti1Image(labels, np.eye(4)), {1: "insula", 7: "thalamus"}, "small")
+    >>> atlas
+    Atlas('small', 2 regions)
     >>> atlas.regions, atlas.labels_of("thalamus")
     (['insula', 'thalamus'], [7])
     """
@@ -47,6 +49,9 @@ class Atlas:
     names: dict
     name: str
     _on_grids: OrderedDict = field(default_factory=OrderedDict, init=False, repr=False)
+
+    def __repr__(self):
+        return f"Atlas({self.name!r}, {len(self.names)} regions)"
 
     def __getstate__(self):
         return {**self.__dict__, "_on_grids": OrderedDict()}

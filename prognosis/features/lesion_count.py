@@ -10,9 +10,13 @@ from imaging.metrics import count_lesions
 from imaging.parameters import NOT_NEGATIVE, POSITIVE, parameter, parameters
 from imaging.volumes import mask_volume_ml, read_mask, to_spacing
 
+from ..cells import as_numbers
+from ..errors import CohortError
 from .measurement import MaskMeasurement
 
 __all__ = ["LesionCount"]
+
+_SAME_ML, _SAME_SHARE = 0.01, 0.01  # by which volumes may differ that count as the same
 
 
 @parameters
@@ -103,9 +107,17 @@ class LesionCount(MaskMeasurement):
         kind="str or None",
         doc="""
         Name of a second column to add, the volume of the lesion in ml as `LesionSize` gives it,
-        from the same reading of the mask; None adds none.
+        from the same reading of the mask; None adds none. A column of this name that is there
+        already stays, if it says the same.
         """,
     )
+
+    def fit(self, X, y=None):
+        """Check the table; nothing is learnt from the images. See `ImageMeasurement.fit`."""
+        super().fit(X, y)
+        if self.output == "table" and self.volume in X.columns:
+            self.columns_ = self.columns_[:1]
+        return self
 
     def _prepare(self):
         counted = self.column or ("log_lesion_count" if self.log else "lesion_count")
@@ -114,6 +126,25 @@ class LesionCount(MaskMeasurement):
     def _keys(self):
         counted = "log1p_count" if self.log else "count"
         return [counted] if self.volume is None else [counted, "ml"]
+
+    def _refuse_taken(self, X, columns, remedy=""):
+        super()._refuse_taken(X, columns[:1], remedy)
+
+    def _beside(self, X, values):
+        if len(self.columns_) < values.shape[1]:
+            self._check_volumes(X, values[:, 1])
+        return super()._beside(X, values[:, : len(self.columns_)])
+
+    def _check_volumes(self, X, measured):
+        given = as_numbers(X[self.volume]).to_numpy(dtype=float)
+        apart = ~(np.abs(given - measured) <= np.maximum(_SAME_ML, _SAME_SHARE * measured))
+        if apart.any():
+            row = int(np.flatnonzero(apart)[0])
+            raise CohortError(
+                f"row {X.index[row]!r}: column {self.volume!r} says {given[row]:.4g} ml, and the "
+                f"mask in {self.image!r} has {measured[row]:.4g} ml; drop the column: "
+                f"X = X.drop(columns={self.volume!r})"
+            )
 
     def _measurement(self):
         # Whatever the columns, all of it is measured: a change of `log` or `volume` reads no file.

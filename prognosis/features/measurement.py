@@ -157,7 +157,7 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
         self._check_again(X)
         keys = self._keys()
         rows = [[measured[key] for key in keys] for measured in self._measured(X)]
-        return self._beside(X, np.array(rows, dtype=float).reshape(len(X), len(self.columns_)))
+        return self._beside(X, np.array(rows, dtype=float).reshape(len(X), len(keys)))
 
     def _check_again(self, X):
         check_is_fitted(self, "columns_")
