@@ -80,7 +80,7 @@ def test_from_a_cohort_to_pages_of_new_patients(fit, predict, tmp_path):
     page = (tmp_path / "out" / names[2]).read_text()
     for words in (
         "severity 40 is above",
-        "Probability of aphasia 1",
+        "Probability of aphasia: ",
         "3 refits of the model on random halves",
         "place of the lesion",
         "data:image/png;base64",

@@ -55,6 +55,8 @@ def test_a_patient_within_it_gives_no_remark(trained):
     middle = middle.rename(index="new {}".format).assign(scanner="A", reads=2.0)
     middle = middle.assign(severity=X["severity"].median(), recovery_years=2.0)
     assert [len(each) for each in found.remarks(middle)] == [0, 0, 0]
+    unknown = middle.assign(scanner=None)  # which the model does not read
+    assert [len(each) for each in found.remarks(unknown)] == [0, 0, 0]
 
 
 def test_who_leaves_it_is_told(trained):

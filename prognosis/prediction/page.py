@@ -167,7 +167,10 @@ def _in_words(name, outcome):
     outcome = "outcome" if outcome is None else str(outcome).replace("_", " ")
     if name == "prediction":
         return f"Predicted {outcome}"
-    return f"Probability of {outcome} {name.removeprefix('probability_').replace('_', ' ')}"
+    label = name.removeprefix("probability_").replace("_", " ")
+    if label == "1":  # of an outcome that is there or not
+        return f"Probability of {outcome}"
+    return f"Probability of {outcome} {label}"
 
 
 def _as_percent(value):

@@ -147,7 +147,8 @@ class TrainingCohort:
     def _of_column(self, name, about, column):
         n = self.n_patients
         missing = column.isna().to_numpy()
-        for number in np.flatnonzero(missing):
+        ignored = bool(self.used) and name not in self.used
+        for number in [] if ignored else np.flatnonzero(missing):
             count = about["missing"]
             among = f"in {count}" if count else "in none"
             yield int(number), f"{name} is missing, as {among} of the {n} training patients"
