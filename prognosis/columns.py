@@ -9,7 +9,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
 
 from imaging.errors import ImageError
 from imaging.parameters import Each, parameter, parameters
@@ -119,8 +124,8 @@ def check_training(X, y=None):
             f"y is a table of {y.shape[1]} columns ({listing(y.columns)}) where one outcome was "
             f"expected; give one column: y = y[{y.columns[0]!r}]"
         )
-    if isinstance(X, pd.DataFrame) and len(X) != len(y):
-        raise CohortError(f"X has {len(X)} rows and y {len(y)}; select y.loc[X.index]")
+    if isinstance(X, pd.DataFrame) and len(X) != _num_samples(y):
+        raise CohortError(f"X has {len(X)} rows and y {_num_samples(y)}; select y.loc[X.index]")
     check_outcome_index(X, y)
     missing = pd.isna(y)
     if np.ndim(missing) and np.any(missing) and isinstance(X, pd.DataFrame):

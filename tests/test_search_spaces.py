@@ -89,6 +89,7 @@ OF_IMAGES = [
 ]
 NOTHING_TO_SEARCH = {
     "BrainAgeGap",
+    "WithIntervals",  # of what it holds
     "ScanEmbedding",
     "LesionSize",
     "LesionCount",

@@ -17,7 +17,7 @@ SUBJECTS = {
         "Columns computed from images": ["features"],
         "Columns of the table": ["columns", "symbols"],
         "Networks on images": ["estimators"],
-        "Plain models": ["studies.ladder", "studies.place"],
+        "Plain models": ["studies.ladder", "studies.place", "studies.regions"],
         "Ordered outcomes": ["estimators.ordinal"],
         "Comparing": ["evaluation"],
         "Folds and groups": ["splits", "studies.matched_groups"],

@@ -182,7 +182,7 @@ def _write(options, search, outer):
 
 def _in_words(name, study, search):
     """What was chosen, for a terminal."""
-    from ..evaluation.reporting.summary import image_cost, in_time
+    from ..evaluation.reporting.wording import image_cost, in_time
 
     about, cohort = search.search_summary(), study.X.attrs.get("cohort", {})
     title = f"{name}, {len(study.X)} patients"

@@ -3,7 +3,6 @@
 What the models are is said in `prognosis.studies.published`; here options become its parameters.
 """
 
-from ..cells import nearest
 from .common import (
     UsageError,
     add_images_option,
@@ -186,6 +185,8 @@ def chosen_columns(options):
     CohortError
         If the cohort cannot be used.
     """
+    from ..cells import nearest
+
     say(options, "loading the cohort")
     X, y = load_named_cohort(options)
     defaults = DEFAULTS.get(options.cohort, {})
