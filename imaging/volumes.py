@@ -20,7 +20,7 @@ from .storage.files import replacing
 from .storage.recently_used import RecentlyUsed
 
 LARGEST_LESION_ML = 1200.0
-_MASKS = RecentlyUsed(most_bytes=100_000_000)  # about a thousand lesions
+_MASKS = RecentlyUsed(most_bytes=250_000_000)  # about a thousand lesions
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 __all__ = [
