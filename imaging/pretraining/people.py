@@ -149,6 +149,7 @@ class KeptPeople:
     def __init__(self, people, count):
         self.people, self.count = people, count
         self.grid, self.contrasted = people.grid, people.contrasted
+        self._parts = people.factor ** len(self.grid.shape)  # shares are eighths, in 2-D quarters
         self._kept = {}
 
     def person(self, seed):
@@ -157,13 +158,12 @@ class KeptPeople:
         number = draws.integer(0, self.count - 1)
         if number not in self._kept:
             head = self.people.head(sample_seed(_ANYBODY, number))
-            if "tissues" in head:  # shares are eighths, in 2-D quarters
-                parts = self.people.factor ** (head["labels"].dim() - 1)
-                head["tissues"] = (head["tissues"] * parts).round().to(torch.uint8)
+            if "tissues" in head:
+                head["tissues"] = (head["tissues"] * self._parts).round().to(torch.uint8)
             self._kept[number] = head
         head = dict(self._kept[number])
         if "tissues" in head:
-            head["tissues"] = head["tissues"] / self.people.factor ** (head["labels"].dim() - 1)
+            head["tissues"] = head["tissues"] / self._parts
         return self.people.measured(head, draws.seed())
 
 

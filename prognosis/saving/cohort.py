@@ -105,7 +105,7 @@ class TrainingCohort:
         for name, about in self._columns.items():
             if name in table.columns:
                 for number, text in self._of_column(name, about, table[name]):
-                    unused = "" if name in self.used or not self.used else "; the model ignores it"
+                    unused = "; the model ignores it" if self._ignores(name) else ""
                     found[number].append(text + unused)
         self._add_places(table, found)
         self._add_images(X, found)
@@ -144,11 +144,13 @@ class TrainingCohort:
         others = [name for name in X.columns if name not in table.columns]
         return table.join(X[others])
 
+    def _ignores(self, name):
+        return bool(self.used) and name not in self.used
+
     def _of_column(self, name, about, column):
         n = self.n_patients
         missing = column.isna().to_numpy()
-        ignored = bool(self.used) and name not in self.used
-        for number in [] if ignored else np.flatnonzero(missing):
+        for number in [] if self._ignores(name) else np.flatnonzero(missing):
             count = about["missing"]
             among = f"in {count}" if count else "in none"
             yield int(number), f"{name} is missing, as {among} of the {n} training patients"

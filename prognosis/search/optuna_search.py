@@ -181,7 +181,7 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         return self.pruning_ | {
             "seconds": float(np.sum(seconds)),
             "trial_seconds": float(np.median(seconds)),
-            **image_summary({name: list(values) for name, values in self.cv_results_.items()}),
+            **image_summary(self.cv_results_),
             "chosen": in_words(self.drawn_params(self.best_index_)),
             "inner_score": self.best_score_,
             "scoring": scoring if isinstance(scoring, str) else "score",

@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-__all__ = ["Axis", "Canvas", "nice_ticks", "together"]
+__all__ = ["Axis", "Canvas", "cut", "nice_ticks", "together"]
 
 
 def nice_ticks(low, high, *, most=5):
@@ -160,6 +160,17 @@ class Canvas:
             widest = max(map(len, axis.labels()), default=0)
             beside = max(x - 18 - 8 * widest, 10)  # clear of the tick labels
             self.rotated(beside, (axis.start + axis.stop) / 2, label, "label")
+
+
+def cut(text, most):
+    """Text of so many letters at most.
+
+    Examples
+    --------
+    >>> cut("sensitivity", 11), cut("specificity of all", 12)
+    ('sensitivity', 'specificity…')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def together(panels, *, kind=""):

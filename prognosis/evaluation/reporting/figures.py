@@ -10,7 +10,7 @@ import numpy as np
 
 from ..statistics.calibration import calibration_bins, calibration_line, expected_calibration_error
 from ..statistics.scores import LOWER_IS_BETTER
-from .drawing import Axis, Canvas, together
+from .drawing import Axis, Canvas, cut, together
 from .wording import (
     format_difference,
     format_interval,
@@ -49,7 +49,7 @@ def _forest_panel(comparison, score, number, is_difference=False):
     label = score_title(score)
     if is_difference:
         table = table.drop(index=baseline)
-        label = "Δ Absolute error" if score == "mae" else f"Δ {label}"
+        label = _difference_title(score)
         spoken = "; ".join(f"{n}: {format_difference(r, score)}" for n, r in table.iterrows())
     else:
         spoken = "; ".join(f"{n}: {format_interval(r, score)}" for n, r in table.iterrows())
@@ -144,10 +144,10 @@ def confusion_figure(comparison):
         share = _confusion(comparison, name)
         for i, label in enumerate(classes):
             middle = (i + 0.5) * side
-            panel.text(LEFT - 6, TOP + middle + 5, _cut(str(label), 6), "tick", anchor="end")
+            panel.text(LEFT - 6, TOP + middle + 5, cut(str(label), 6), "tick", anchor="end")
             most = max(round(side / 8), 3)
             below = TOP + SIDE + 18
-            panel.text(LEFT + middle, below, _cut(str(label), most), "tick", anchor="middle")
+            panel.text(LEFT + middle, below, cut(str(label), most), "tick", anchor="middle")
             for j in range(len(classes)):
                 panel.rect(LEFT + j * side, TOP + i * side, side, side, "cell", opacity=share[i, j])
                 kind = "on-dark" if share[i, j] > 0.5 else "on-light"
@@ -174,9 +174,8 @@ def fold_figure(comparison):
         )
         wide = folds[score].unstack("model")
         differences = wide[shown].sub(wide[comparison.baseline], axis=0)
-        label = "Δ Absolute error" if score == "mae" else f"Δ {score_title(score)}"
         lower = score in LOWER_IS_BETTER
-        axis = panel.axis(differences.to_numpy(), label, sign=True, lower=lower)
+        axis = panel.axis(differences.to_numpy(), _difference_title(score), sign=True, lower=lower)
         panel.line(axis(0), ROW_TOP, axis(0), panel.bottom, "reference")
         for number, name in enumerate(shown):
             middle, values = panel.middle(number), differences[name].dropna()
@@ -206,7 +205,7 @@ class _Rows(Canvas):
     def __str__(self):
         for number, each in enumerate(self.names):  # last, so that no line crosses a name
             kind = "name strong" if each == self.strong else "name"
-            self.text(2, ROW_TOP + ROW * number + 17, _cut(each, 52), kind)
+            self.text(2, ROW_TOP + ROW * number + 17, cut(each, 52), kind)
         self.names = []
         return super().__str__()
 
@@ -293,8 +292,8 @@ def _confusion(comparison, name):
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def _cut(text, most):
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _difference_title(score):
+    return "Δ Absolute error" if score == "mae" else f"Δ {score_title(score)}"
 
 
 def _folds_won(comparison, name, score):

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from .drawing import Axis, Canvas, together
+from .drawing import Axis, Canvas, cut, together
 from .wording import format_number
 
 __all__ = ["history_figure", "importance_figure", "slice_figure"]
@@ -77,7 +77,7 @@ def importance_figure(importances):
     canvas.x_axis(axis, bottom, top=10, label="share of the variation of the score")
     for number, (name, value) in enumerate(importances.items()):
         y = 10 + row * number
-        canvas.text(20, y + 16, name if len(name) <= 58 else f"{name[:57]}…", "name")
+        canvas.text(20, y + 16, cut(name, 58), "name")
         canvas.rect(axis(0), y + 23, axis(value) - axis(0), 14, "fold")
         canvas.text(axis(value) + 8, y + 35, format_number(value, digits=2), "tick")
     return together([canvas], kind="single")

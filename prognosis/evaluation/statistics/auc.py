@@ -4,9 +4,9 @@ Both follow DeLong: each patient's rank among those of the other class says how 
 """
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
-from .intervals import Interval
+from .intervals import Interval, logit_interval
 from .significance import TestResult, without_variance
 
 __all__ = ["auc", "auc_interval", "auc_variance", "delong_test"]
@@ -73,14 +73,12 @@ def auc_interval(y, scores, *, confidence=0.95):
     """
     y = _binary(y)
     area, variance = auc_variance(y, scores)
-    z = stats.norm.ppf((1 + confidence) / 2)
     if area in (0.0, 1.0):
+        z = stats.norm.ppf((1 + confidence) / 2)
         far = _newcombe_limit(z, int(y.sum()), int((~y).sum()))
         low, high = (far, 1.0) if area == 1 else (0.0, 1 - far)
         return Interval(area, low, high)
-    reach = z * np.sqrt(variance) / (area * (1 - area))
-    low, high = special.expit(special.logit(area) + np.array([-reach, reach]))
-    return Interval(area, float(low), float(high))
+    return logit_interval(area, np.sqrt(variance), confidence=confidence)
 
 
 def auc_variance(y, scores):

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from .auc import auc_interval, auc_variance
-from .intervals import Interval, bootstrap_interval, correlation_interval, wilson_interval
+from .intervals import (
+    Interval,
+    bootstrap_interval,
+    correlation_interval,
+    logit_interval,
+    wilson_interval,
+)
 from .scores import ranking
 
 __all__ = ["GroupVerdict", "group_table", "judge_groups"]
@@ -183,9 +189,7 @@ def _auc_within(positive, values, groups, confidence):
     error = np.sqrt(shares**2 @ variances)
     if area in (0.0, 1.0) or error == 0:
         return Interval(area, np.nan, np.nan)
-    reach = stats.norm.ppf((1 + confidence) / 2) * error / (area * (1 - area))
-    low, high = special.expit(special.logit(area) + np.array([-reach, reach]))
-    return Interval(area, float(low), float(high))
+    return logit_interval(area, error, confidence=confidence)
 
 
 def _r_within(y, values, groups, confidence):

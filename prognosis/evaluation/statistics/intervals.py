@@ -6,13 +6,14 @@ Closed forms where they are standard (Wilson, Fisher's z), a seeded bootstrap el
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 __all__ = [
     "Interval",
     "balanced_accuracy_interval",
     "bootstrap_interval",
     "correlation_interval",
+    "logit_interval",
     "wilson_interval",
 ]
 
@@ -24,6 +25,32 @@ class Interval:
     estimate: float
     low: float
     high: float
+
+
+def logit_interval(share, error, *, confidence=0.95):
+    """Interval of a share or an area, symmetric on the scale of log odds.
+
+    Parameters
+    ----------
+    share : float
+        In (0, 1).
+    error : float
+        Its standard error.
+    confidence : float, default=0.95
+
+    Returns
+    -------
+    Interval
+
+    Examples
+    --------
+    >>> interval = logit_interval(0.8, 0.05)
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (0.684, 0.881)
+    """
+    reach = stats.norm.ppf((1 + confidence) / 2) * error / (share * (1 - share))
+    low, high = special.expit(special.logit(share) + np.array([-reach, reach]))
+    return Interval(share, float(low), float(high))
 
 
 def wilson_interval(successes, n, *, confidence=0.95):

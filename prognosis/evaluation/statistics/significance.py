@@ -118,19 +118,11 @@ def corrected_resampled_ttest(differences, test_to_train, *, df="folds", confide
     k = differences.size
     if k < 2 or np.isnan(differences).any():
         return TestResult(*[np.nan] * 6)
-    mean = differences.mean()
     degrees = k - 1.0
     if df == "effective":
         degrees = k / (1 + (k - 1) * ratio / (1 + ratio)) - 1
-    if np.ptp(differences) <= 1e-12 * max(1.0, np.abs(differences).max()):
-        return without_variance(mean, degrees)
     error = np.sqrt((1 / k + ratio) * differences.var(ddof=1))
-    reach = stats.t.ppf((1 + confidence) / 2, degrees) * error
-    t = mean / error
-    p = 2 * stats.t.sf(abs(t), degrees)
-    return TestResult(
-        float(mean), float(mean - reach), float(mean + reach), float(t), float(degrees), float(p)
-    )
+    return _t_test(differences, error, degrees, confidence)
 
 
 def paired_patient_ttest(differences, *, confidence=0.95):
@@ -171,15 +163,18 @@ def paired_patient_ttest(differences, *, confidence=0.95):
     n = differences.size
     if n < 2 or np.isnan(differences).any():
         return TestResult(*[np.nan] * 6)
-    mean, degrees = differences.mean(), n - 1.0
+    return _t_test(differences, differences.std(ddof=1) / np.sqrt(n), n - 1.0, confidence)
+
+
+def _t_test(differences, error, degrees, confidence):
+    """Of their mean, whose standard error is known."""
+    mean = differences.mean()
     if np.ptp(differences) <= 1e-12 * max(1.0, np.abs(differences).max()):
         return without_variance(mean, degrees)
-    error = differences.std(ddof=1) / np.sqrt(n)
     reach = stats.t.ppf((1 + confidence) / 2, degrees) * error
     t = mean / error
     p = 2 * stats.t.sf(abs(t), degrees)
-    found = (mean, mean - reach, mean + reach, t, degrees, p)
-    return TestResult(*map(float, found))
+    return TestResult(*map(float, (mean, mean - reach, mean + reach, t, degrees, p)))
 
 
 def adjust_p_values(p_values):
