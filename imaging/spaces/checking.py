@@ -15,7 +15,14 @@ from .heads import fit_head, sample_coarsely
 from .template import EDGE_MM, REACH, template
 from .verdicts import DOUBTFUL, WRONG, SpaceVerdict
 
-__all__ = ["check_space", "covers_brain", "holds_template", "read_placed_mask", "refuse_wrong"]
+__all__ = [
+    "check_space",
+    "covers_brain",
+    "holds_template",
+    "of_placed_mask",
+    "read_placed_mask",
+    "refuse_wrong",
+]
 
 # What is found in scans that were registered (`tests/test_spaces.py` says in which), and more.
 DOUBTFUL_MM = (9.0, 12.0, 16.0)  # to the side, front or back, up or down
@@ -150,6 +157,30 @@ def read_placed_mask(mask, *, labels=None, checked=True):
     """
     read = read_mask(mask, labels=labels)
     return read, check_space(mask, volume=read, kind="mask") if checked else None
+
+
+def of_placed_mask(measure, source, labels, checked):
+    """What is measured of a lesion mask in template space, and the verdict of the space check.
+
+    Parameters
+    ----------
+    measure : callable
+        Takes the mask. It is not asked of a mask that will be refused, which perhaps has nothing in
+        view: the refusal says more.
+    source : str, os.PathLike or nibabel spatial image
+    labels : tuple of int or None
+    checked : bool
+        Whether the space is looked at.
+
+    Returns
+    -------
+    measured : object
+        None of a mask that is wrong.
+    verdict : SpaceVerdict or None
+    """
+    mask, verdict = read_placed_mask(source, labels=labels, checked=checked)
+    wrong = verdict is not None and verdict.verdict == WRONG
+    return None if wrong else measure(mask), verdict
 
 
 def covers_brain(grid):

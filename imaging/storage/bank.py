@@ -27,7 +27,16 @@ from .upkeep.limits import written
 from .upkeep.savings import note_made, note_reused
 from .upkeep.usage import InUse
 
-__all__ = ["BankEntry", "BankError", "ImageBank", "Recipe", "RowsInFiles", "shared_bank", "sharing"]
+__all__ = [
+    "BankEntry",
+    "BankError",
+    "ImageBank",
+    "Recipe",
+    "RowsInFiles",
+    "keeping",
+    "shared_bank",
+    "sharing",
+]
 
 _MAGIC = IMAGE_MARK + b"2"
 _HEAD = struct.Struct("<4sII")  # magic, checksum of all that follows it, length of the description
@@ -307,6 +316,22 @@ def sharing(bank):
 def shared_bank():
     """The bank that is shared at present, or None."""
     return _SHARED[-1] if _SHARED else None
+
+
+def keeping(memory, function):
+    """Wrap `function(image, *arguments)` so that each result is computed once.
+
+    Parameters
+    ----------
+    memory : joblib.Memory
+        Where results are kept; one without a folder keeps them in the shared bank, if there is one.
+    function : callable
+        As `cached_call` takes.
+    """
+    shared = shared_bank()
+    if memory.location is None and shared is not None:
+        return shared.kept_call(function)
+    return cached_call(memory, function)
 
 
 def _write(path, array, grid, note, seconds):

@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from imaging.cubes import cube_image, shares_of
 from imaging.parameters import COUNT, POSITIVE, parameter, parameters
+from imaging.spaces.checking import of_placed_mask
 
-from .measurement import PlacedMeasurement, of_placed_mask
+from .measurement import PlacedMeasurement
 
 __all__ = ["LesionKernel"]
 

@@ -16,10 +16,8 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from imaging.parameters import Each, StrOptions, parameter, parameters
-from imaging.spaces.checking import read_placed_mask
-from imaging.spaces.verdicts import WRONG
-from imaging.storage.bank import shared_bank
-from imaging.storage.caching import as_memory, cached_call
+from imaging.storage.bank import keeping
+from imaging.storage.caching import as_memory
 
 from ..cells import listing
 from ..columns import TakesTables, check_cohort, check_training, map_images
@@ -31,7 +29,7 @@ __all__ = [
     "ImageMeasurement",
     "MaskMeasurement",
     "PlacedMeasurement",
-    "of_placed_mask",
+    "measuring_steps",
     "opened_network",
 ]
 
@@ -186,10 +184,7 @@ class ImageMeasurement(AddsColumns, TakesTables, TransformerMixin, BaseEstimator
 
     def _kept(self, measure):
         """A function of one image whose results are kept."""
-        memory, shared = as_memory(self.memory), shared_bank()
-        if memory.location is None and shared is not None:
-            return shared.kept_call(measure)
-        return cached_call(memory, measure)
+        return keeping(as_memory(self.memory), measure)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of the transformed table.
@@ -239,28 +234,21 @@ class PlacedMeasurement(ReadsTemplate, MaskMeasurement):
         return [measured for measured, _ in found]
 
 
-def of_placed_mask(measure, source, labels, checked):
-    """What is measured of a lesion mask in template space, and the verdict of the space check.
+def measuring_steps(pipeline, counts=lambda step: True):
+    """How many of the first steps of a pipeline measure images; the last one is never among them.
 
     Parameters
     ----------
-    measure : callable
-        Takes the mask. It is not asked of a mask that will be refused, which perhaps has nothing in
-        view: the refusal says more.
-    source : str, os.PathLike or nibabel spatial image
-    labels : tuple of int or None
-    checked : bool
-        Whether the space is looked at.
-
-    Returns
-    -------
-    measured : object
-        None of a mask that is wrong.
-    verdict : SpaceVerdict or None
+    pipeline : Pipeline
+    counts : callable
+        Whether an `ImageMeasurement` is one of those that are meant.
     """
-    mask, verdict = read_placed_mask(source, labels=labels, checked=checked)
-    wrong = verdict is not None and verdict.verdict == WRONG
-    return None if wrong else measure(mask), verdict
+    number = 0
+    for _, step in pipeline.steps[:-1]:
+        if not (isinstance(step, ImageMeasurement) and counts(step)):
+            break
+        number += 1
+    return number
 
 
 def opened_network(given, load, *, role, owner, instead):

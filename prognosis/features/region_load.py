@@ -9,10 +9,11 @@ import pandas as pd
 from imaging.atlases import load_atlas
 from imaging.atlases.loads import loads_of
 from imaging.parameters import FROM_ZERO, Each, StrOptions, parameter, parameters
+from imaging.spaces.checking import of_placed_mask
 from imaging.storage.caching import Identified
 
 from ..errors import CohortError
-from .measurement import PlacedMeasurement, of_placed_mask
+from .measurement import PlacedMeasurement
 
 __all__ = ["RegionLoad"]
 

@@ -21,7 +21,7 @@ from imaging.storage.files import ScratchFolder
 from ..columns import check_outcome_index
 from ..errors import CohortError
 from ..estimators.ordinal.scale import above
-from ..features.measurement import ImageMeasurement
+from ..features.measurement import measuring_steps
 from ..grouping import find_groups, fit_held
 from ..workers import let_worker_grow
 
@@ -277,12 +277,7 @@ def _divided(estimator):
     """First steps of a pipeline that learn nothing from patients, and what follows them."""
     if not isinstance(estimator, Pipeline):
         return [], estimator
-    count = 0
-    while count < len(estimator) - 1:
-        step = estimator.steps[count][1]
-        if not (isinstance(step, ImageMeasurement) and step.only_measures):
-            break
-        count += 1
+    count = measuring_steps(estimator, lambda step: step.only_measures)
     if not count:
         return [], estimator
     return estimator.steps[:count], Pipeline(estimator.steps[count:])

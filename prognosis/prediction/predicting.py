@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 
 from imaging.storage.bank import ImageBank, shared_bank, sharing
 from imaging.storage.files import ScratchFolder
 
 from ..estimators.ordinal.scale import above
-from ..saving.describing import as_trained, measured
+from ..saving.describing import as_trained, divided, measured
 
 __all__ = ["Predictions", "predict_patients"]
 
@@ -153,7 +152,7 @@ def _target(model, cut):
 def _what_if(model, X, cohort, said):
     """What would be said of each patient with one typical value, by value."""
     table, places = measured(model, X)
-    rest = _after_measuring(model)
+    _, rest = divided(model)
     ranks = cohort.ranks(X, model)
     now = said.say(rest, table)
     rows = {row: [] for row in X.index}
@@ -188,17 +187,3 @@ def _sorted(rows):
         return pd.DataFrame(columns=["value", "typical", "rank", "instead", "difference"])
     table = pd.DataFrame(rows).set_index("what")
     return table.iloc[np.argsort(-table["difference"].abs().to_numpy(), kind="stable")]
-
-
-def _after_measuring(model):
-    """What of a model is left after the steps that `measured` has taken."""
-    from ..features.measurement import ImageMeasurement
-
-    while not isinstance(model, Pipeline) and hasattr(model, "estimator_"):
-        model = model.estimator_
-    if not isinstance(model, Pipeline):
-        return model
-    count = 0
-    while isinstance(model.steps[count][1], ImageMeasurement):
-        count += 1
-    return Pipeline(model.steps[count:]) if count else model

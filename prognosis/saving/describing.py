@@ -20,10 +20,10 @@ from imaging.grids import open_image
 from ..cells import EMPTY, NUMBER, as_numbers, as_text, column_kind, is_missing, listing
 from ..columns import _TypedColumns, check_cohort
 from ..errors import CohortError
-from ..features.measurement import ImageMeasurement
+from ..features.measurement import ImageMeasurement, measuring_steps
 from .exchanging import parts_of
 
-__all__ = ["SHARES", "as_trained", "describe", "hashed", "measured", "voxel_size"]
+__all__ = ["SHARES", "as_trained", "describe", "divided", "hashed", "measured", "voxel_size"]
 
 SHARES = (0.025, 0.25, 0.5, 0.75, 0.975)
 _MOST_LEVELS = 30  # more categories than these are free text
@@ -140,18 +140,32 @@ def measured(model, X):
     CohortError
         If a column is missing that the model uses, or an image cannot be used.
     """
-    X = as_trained(model, X)
-    while not isinstance(model, Pipeline) and hasattr(model, "estimator_"):
-        model = model.estimator_
-    places = {}
-    for _, step in model.steps if isinstance(model, Pipeline) else ():
-        if not isinstance(step, ImageMeasurement):
-            break
+    X, places = as_trained(model, X), {}
+    for _, step in divided(model)[0]:
         X = step.transform(X)
         if len(step.columns_) > _NAMED_COLUMNS:
             prefix = getattr(step, "prefix", "")
             places |= {name: name.removeprefix(prefix) for name in step.columns_}
     return X, places
+
+
+def divided(model):
+    """The first steps of a model, which measure images, and what follows them.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Of a model that holds a pipeline as ``estimator_``, that is divided.
+
+    Returns
+    -------
+    steps : list of (str, estimator)
+    rest : estimator
+    """
+    while not isinstance(model, Pipeline) and hasattr(model, "estimator_"):
+        model = model.estimator_
+    count = measuring_steps(model) if isinstance(model, Pipeline) else 0
+    return (model.steps[:count], Pipeline(model.steps[count:])) if count else ([], model)
 
 
 def _column(column):

@@ -9,9 +9,9 @@ import numpy as np
 
 from imaging.atlases.loads import loads_of
 from imaging.roi_mosaics import LANGUAGE_REGIONS
-from imaging.spaces.checking import read_placed_mask
-from imaging.storage.bank import shared_bank
-from imaging.storage.caching import Identified, as_memory, cached_call
+from imaging.spaces.checking import of_placed_mask
+from imaging.storage.bank import keeping
+from imaging.storage.caching import Identified, as_memory
 
 from ..cells import listing
 from ..columns import check_cohort, map_images
@@ -78,11 +78,7 @@ def choose_regions(atlas, count, X, lesion, *, space="template", reading=None, s
 
 
 def _loads(atlas, X, lesion, space, reading):
-    memory, shared = as_memory(None if reading is None else reading.memory), shared_bank()
-    if memory.location is None and shared is not None:
-        measure = shared.kept_call(_measured)
-    else:
-        measure = cached_call(memory, _measured)
+    measure = keeping(as_memory(None if reading is None else reading.memory), _measured)
     identified, checked = Identified(atlas, atlas.identity), space == "template"
     found = map_images(
         lambda cell: measure(cell, identified, checked and atlas.in_template),
@@ -95,5 +91,4 @@ def _loads(atlas, X, lesion, space, reading):
 
 
 def _measured(source, identified, checked):
-    mask, verdict = read_placed_mask(source, checked=checked)
-    return loads_of(mask, identified.value), verdict
+    return of_placed_mask(lambda mask: loads_of(mask, identified.value), source, None, checked)
