@@ -34,7 +34,7 @@ def page_names(patients):
     return names
 
 
-def render_patient(patient, found, about, *, pictures=(), regions=None):
+def render_patient(patient, found, about, *, pictures=()):
     """The page of one patient as HTML text.
 
     Parameters
@@ -45,8 +45,6 @@ def render_patient(patient, found, about, *, pictures=(), regions=None):
         ``model``, ``outcome``, ``n_patients``, ``name`` and ``simulated`` of the training.
     pictures : sequence of (str, bytes)
         Captions and PNGs.
-    regions : DataFrame, default=None
-        What regions add, most first.
 
     Returns
     -------
@@ -81,7 +79,6 @@ def render_patient(patient, found, about, *, pictures=(), regions=None):
         bar=_bar(row, found),
         remarks=list(found.remarks[patient]),
         rows=rows,
-        regions=_region_rows(regions),
         pictures=[
             {"caption": caption, "data": base64.b64encode(png).decode()}
             for caption, png in pictures
@@ -155,12 +152,6 @@ def _bar(row, found):
     value = 100 * float(row[found.said])
     low, high = (value, value) if np.isnan(row["low"]) else (100 * row["low"], 100 * row["high"])
     return {"value": f"{value:.2f}", "low": f"{low:.2f}", "width": f"{max(high - low, 0.2):.2f}"}
-
-
-def _region_rows(regions):
-    if regions is None:
-        return []
-    return [{"name": name, "value": f"{value:+.3g}"} for name, value in regions.items()]
 
 
 def _in_words(name, outcome):
