@@ -28,6 +28,7 @@ __all__ = [
     "load_named_cohort",
     "named_pattern",
     "open_probability",
+    "participants_file",
     "positive_int",
     "say",
     "tell",
@@ -190,12 +191,16 @@ def load_named_cohort(options):
             download=options.download,
             n_jobs=options.n_jobs,
         )
-    table = Path(options.cohort).expanduser()
-    if table.is_dir():
-        table = table / "participants.tsv"
     if options.target is None:
         raise UsageError("--target is needed for a cohort of your own")
+    table = participants_file(options.cohort)
     return load_cohort(table, dict(options.images), target=options.target)
+
+
+def participants_file(path):
+    """The table that a path names, or the one in a folder."""
+    path = Path(path).expanduser()
+    return path / "participants.tsv" if path.is_dir() else path
 
 
 def find_class(option, text, classes, *, called):

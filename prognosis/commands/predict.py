@@ -14,6 +14,7 @@ from .common import (
     add_images_option,
     check_out,
     open_probability,
+    participants_file,
     say,
     tell,
 )
@@ -80,9 +81,8 @@ def _predict(options):
     card = read_card(options.model)
     model = load(options.model)
     cohort = None if card["cohort"] is None else TrainingCohort(card["cohort"])
-    table = options.table / "participants.tsv" if options.table.is_dir() else options.table
     images = dict(options.images)
-    X = load_patients(table, images)
+    X = load_patients(participants_file(options.table), images)
     say(options, f"predicting {len(X)} patients")
     level = None if options.cut is None else cut(options.cut)
     found = predict_patients(model, X, cohort, coverage=options.coverage, cut=level)
