@@ -12,7 +12,6 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LONGEST_S = 600
 LARGEST_BYTES = 1_000_000
-STILL_SILENT = {"03_roi_symbols", "05_segmentation"}
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -75,7 +74,5 @@ def test_it_says_first_what_its_data_are(path):
 @every_notebook
 def test_it_silences_no_warning(path):
     """What is warned of is shown or does not happen."""
-    if path.stem in STILL_SILENT:
-        pytest.skip("to be run anew without its filter of warnings")
     code = "".join("".join(cell["source"]) for cell in cells(path, "code"))
     assert not re.search(r"(filterwarnings|simplefilter)\(\s*[\"']ignore", code)

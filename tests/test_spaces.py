@@ -92,6 +92,23 @@ def test_no_alarm_in_simulated_heads(spacing_mm):
         assert check_space(image).ok
 
 
+def test_a_small_lesion_at_the_rim_is_no_alarm_but_a_larger_or_a_farther_one_is():
+    """People's brains differ by some millimetres from the template's."""
+
+    def at(places):
+        data = np.zeros((40, 48, 40), np.uint8)
+        data[tuple(np.transpose(places))] = 1
+        return nib.Nifti1Image(data, nib.affines.from_matvec(np.diag([4.0] * 3), (-80, -110, -70)))
+
+    places = np.argwhere(np.ones((40, 48, 40)))
+    away = template().distance_at(nib.affines.apply_affine(at([]).affine, places))
+    inside, rim = places[away == 0], places[(away > 7.2) & (away < 11)]
+    assert check_space(at([*inside[:6], *rim[:2]]), kind="mask").ok
+    assert not check_space(at([*inside[:60], *rim[:20]]), kind="mask").ok
+    far = places[(away > 15) & (away < 30)]
+    assert not check_space(at([*inside[:6], *far[:2]]), kind="mask").ok
+
+
 @pytest.mark.parametrize(
     "by_mm, words",
     [

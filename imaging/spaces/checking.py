@@ -36,6 +36,7 @@ HOLDS_HEAD_ML = 1200.0  # a field of view that could hold a brain
 # Of a lesion, from the template's brain, beyond half a voxel; shares within.
 LESION_NEAR_MM, LESION_FAR_MM = 5.0, 10.0
 DOUBTFUL_INSIDE, WRONG_INSIDE = 0.8, 0.5
+LEAST_OUTSIDE_ML = 0.5  # nearer than "far", less tells nothing: brains differ by some millimetres
 DOUBTFUL_IN_VIEW, WRONG_IN_VIEW, NOTHING_IN_VIEW = 0.7, 0.5, 0.05
 _VOXELS_LOOKED_AT = 20_000
 REMEDY = (
@@ -79,7 +80,8 @@ def check_space(image, *, volume=None, kind=None):
     much better after it. Of an image that has a scanner's tilted axes or thick slices, 8 mm are
     doubtful, and what else would be doubtful is wrong. Masks: half of the lesion farther than 10 mm
     from the template's brain is wrong, a fifth farther than 5 mm doubtful, as are a scanner's axes
-    or slices; a mask without a lesion is right anywhere.
+    or slices; less than half a millilitre outside, and none of it far, tells nothing, and a mask
+    without a lesion is right anywhere.
 
     Examples
     --------
@@ -98,11 +100,11 @@ def check_space(image, *, volume=None, kind=None):
     in_view = float(brain[seen].sum() / brain.sum())
     kind = kind or ("mask" if _is_mask(volume, values) else "scan")
     if kind == "mask":
-        away = _lesion_distances(volume)
+        away, lesion_ml = _lesion_distances(volume)
         if away is None:  # nothing of it has a place
             return SpaceVerdict.from_findings(kind, [], in_view)
         inside = round(float((away <= LESION_NEAR_MM).mean()), 3)
-        findings = _view_of_mask(volume, in_view) + _of_lesion(away, inside)
+        findings = _view_of_mask(volume, in_view) + _of_lesion(away, inside, lesion_ml)
         findings += [(WRONG, reason) for reason in signs.lost]
         findings += [(DOUBTFUL, reason) for reason in (*signs.broken, *signs.native)]
         return SpaceVerdict.from_findings(kind, findings, in_view, inside=inside)
@@ -229,14 +231,18 @@ def _is_mask(volume, values):
 
 
 def _lesion_distances(volume):
-    """How far voxels of a lesion, their near sides, lie from the brain; None without a lesion."""
+    """How far voxels of a lesion, their near sides, lie from the brain, and its volume in ml.
+
+    None and 0 without a lesion.
+    """
     places = np.stack(_lesion_places(volume), axis=-1)
+    lesion_ml = len(places) * voxel_volume_ml(volume)
     if not len(places):
-        return None
+        return None, lesion_ml
     places = places[:: -(-len(places) // _VOXELS_LOOKED_AT)]
     points = nib.affines.apply_affine(volume.affine, places)
     edge = np.linalg.norm(volume.affine[:3, :3], axis=0).max()
-    return template().distance_at(points) - edge / 2
+    return template().distance_at(points) - edge / 2, lesion_ml
 
 
 def _lesion_places(volume):
@@ -269,8 +275,9 @@ def _view_of_scan(volume, in_view):
     return [(DOUBTFUL, reason)] if in_view < DOUBTFUL_IN_VIEW else []
 
 
-def _of_lesion(away, inside):
-    if inside >= DOUBTFUL_INSIDE:
+def _of_lesion(away, inside, lesion_ml):
+    near = (1 - inside) * lesion_ml < LEAST_OUTSIDE_ML and (away <= LESION_FAR_MM).all()
+    if inside >= DOUBTFUL_INSIDE or near:
         return []
     reason = f"{_percent(1 - inside)} of the lesion lies outside of the template's brain"
     wrong = (away <= LESION_FAR_MM).mean() < WRONG_INSIDE
