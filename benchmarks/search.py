@@ -2,8 +2,9 @@
 
 SIMULATED patients. In every seed a fresh cohort, of which a part is searched on and the rest is
 never seen. The same space and number of trials for everybody: `OptunaSearch` with and without
-stopping, scikit-learn's `RandomizedSearchCV` and, where it is installed, `OptunaSearchCV` of
-optuna-integration. Finished runs are kept in a file; the same command goes on.
+stopping and with `choose="one_se"` (which goes on with the study of the first), scikit-learn's
+`RandomizedSearchCV` and, where it is installed, `OptunaSearchCV` of optuna-integration. Finished
+runs are kept in a file; the same command goes on.
 
     python benchmarks/search.py [--part table network] [--seeds 10] [--keep search.jsonl]
 """
@@ -31,7 +32,14 @@ from sklearn.preprocessing import StandardScaler
 from prognosis import OptunaSearch, StitchedSliceClassifier, make_stroke_cohort, search_space
 
 SCORING = "neg_log_loss"
-METHODS = ("default", "ours", "ours, all folds", "RandomizedSearchCV", "OptunaSearchCV")
+METHODS = (
+    "default",
+    "ours",
+    "ours, one SE",
+    "ours, all folds",
+    "RandomizedSearchCV",
+    "OptunaSearchCV",
+)
 
 
 def table_cohort(seed, n_train, n_test=2000, n_regions=60):
@@ -101,7 +109,7 @@ class _WholeLog:
         return int(self.draw.rvs(random_state=random_state))
 
 
-def search_by(method, model, space, folds, n_trials, seed):
+def search_by(method, model, space, folds, n_trials, seed, storage):
     """An unfitted search."""
     options = {"cv": folds, "scoring": SCORING, "random_state": seed}
     if method == "RandomizedSearchCV":
@@ -112,17 +120,19 @@ def search_by(method, model, space, folds, n_trials, seed):
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         return OptunaSearchCV(model, space, n_trials=n_trials, **options)
-    pruner = "auto" if method == "ours" else None
-    return OptunaSearch(model, space, n_trials=n_trials, pruner=pruner, **options)
+    if method == "ours, all folds":
+        return OptunaSearch(model, space, n_trials=n_trials, pruner=None, **options)
+    choose = "one_se" if method == "ours, one SE" else "best"
+    return OptunaSearch(model, space, n_trials=n_trials, choose=choose, storage=storage, **options)
 
 
-def run(task, method, seed):
+def run(task, method, seed, storage):
     """Scores outside, seconds, folds and epochs of one method on one fresh cohort."""
     cohort, n_train, model, space, folds, n_trials = task
     X, y, X_test, y_test = cohort(1000 + seed, n_train)
     fitted = clone(model)
     if method != "default":
-        fitted = search_by(method, model, space, folds, n_trials, seed)
+        fitted = search_by(method, model, space, folds, n_trials, seed, storage)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -152,7 +162,9 @@ def kept_runs(options):
             for method in methods:
                 if (name, method, seed) in done:
                     continue
-                row = {"task": name, "method": method, "seed": seed} | run(task, method, seed)
+                row = {"task": name, "method": method, "seed": seed} | run(
+                    task, method, seed, f"{path}.{name}{seed}.journal"
+                )
                 rows.append(row)
                 with open(path, "a") as file:
                     file.write(json.dumps(row) + "\n")

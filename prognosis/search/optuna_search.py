@@ -330,10 +330,9 @@ class OptunaSearch(SearchParameters, BaseSearchCV):
         if callable(self.refit):
             self.best_index_ = self._select_best_index(self.refit, metric, self.cv_results_)
         elif self.choose == "one_se":
+            names = [f"split{fold}_test_{metric}" for fold in range(self.n_splits_)]
             self.best_index_ = within_one_se(
-                means,
-                self.cv_results_[f"std_test_{metric}"],
-                self.n_splits_,
+                np.transpose([self.cv_results_[name] for name in names]),
                 [space.distance(trial) for trial in trials],
             )
         else:

@@ -150,7 +150,8 @@ class SearchParameters:
         StrOptions({"best", "one_se"}),
         kind='{"best", "one_se"}',
         doc="""
-        "one_se" takes, of all trials within one standard error of the best, the one whose
-        parameters are nearest to those that the estimator was given.
+        "one_se" takes, of all trials within one standard error of the best (of the differences to
+        it, fold by fold), the one whose parameters are nearest to those that the estimator was
+        given.
         """,
     )

@@ -1,6 +1,5 @@
 """What a search found, as a table with one row per trial, and which row to choose."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -145,17 +144,17 @@ def mean_times(trials):
     return found
 
 
-def within_one_se(means, stds, n_folds, distances):
+def within_one_se(scores, distances):
     """The row nearest to the parameters one began with, of those as good as the best.
 
-    As good means: not more than one standard error of the best mean below it (Breiman et al. 1984,
-    Classification and regression trees, section 3.4.3).
+    As good means: the differences to the best, fold by fold, have a mean within one standard error
+    of it. Which folds are hard for everybody says nothing of that, so it is left out (the rule of
+    Breiman et al. 1984, Classification and regression trees, section 3.4.3, for paired folds).
 
     Parameters
     ----------
-    means, stds : array-like of shape (n_trials,)
-        Over the folds; NaN where a trial has not run all of them.
-    n_folds : int
+    scores : array-like of shape (n_trials, n_folds)
+        NaN where a trial has not run a fold.
     distances : array-like of shape (n_trials,)
         From the parameters one began with; the earliest of equals is taken.
 
@@ -165,15 +164,16 @@ def within_one_se(means, stds, n_folds, distances):
 
     Examples
     --------
-    >>> within_one_se([0.70, 0.74, 0.75, 0.60], [0.05] * 4, 5, [0.0, 0.5, 0.9, 0.1])
-    1
-    >>> within_one_se([0.70, 0.74, 0.75, 0.60], [0.1] * 4, 5, [0.0, 0.5, 0.9, 0.1])
+    >>> best = [0.75, 0.65, 0.85]
+    >>> within_one_se([[0.74, 0.66, 0.84], best, [0.75, 0.65, float("nan")]], [0.0, 0.9, 0.0])
     0
+    >>> within_one_se([[0.73, 0.63, 0.83], best], [0.0, 0.9])  # worse in every fold
+    1
     """
-    means, distances = np.asarray(means, float), np.asarray(distances, float)
-    best = int(np.nanargmax(means))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        near = means >= means[best] - np.asarray(stds, float)[best] / np.sqrt(max(n_folds - 1, 1))
-    rows = np.flatnonzero(near)
+    scores, distances = np.asarray(scores, float), np.asarray(distances, float)
+    best = int(np.nanargmax(scores.mean(axis=1)))
+    lost = scores[best] - scores
+    n_folds = scores.shape[1]
+    error = lost.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(lost))
+    rows = np.flatnonzero(lost.mean(axis=1) <= error + 1e-12)  # which NaN is not
     return int(rows[np.argmin(distances[rows])])
