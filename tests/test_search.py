@@ -215,7 +215,7 @@ ROWS = np.repeat([[0.0], [0.1], [0.2], [0.3]], 5, axis=0), np.zeros(20)
 
 def test_one_standard_error():
     folds, wave = np.array([0.2, 0.9, 0.4, 0.6]), np.array([0.1, -0.1, 0.1, -0.1])
-    near = np.array([folds + wave, folds - wave, folds + 0.02])  # ahead by less than chance may give
+    near = np.array([folds + wave, folds - wave, folds + 0.02])  # by chance
     assert within_one_se(near, [0.5, 0.0, 1.0]) == 1
     near[2] += 0.2
     assert within_one_se(near, [0.5, 0.0, 1.0]) == 2
