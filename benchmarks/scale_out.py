@@ -1,6 +1,7 @@
 """What more workers, a kept cache and files instead of memory are worth. SIMULATED patients.
 
-workers   a comparison on a Dask cluster of two worker processes against one, one thread each
+workers   a comparison on a Dask cluster of two worker processes against one, one thread each, and
+          what two bare processes gain: two processors that share caches are not twice one
 second    the same models on other folds, with `memory=`: what images cost in a second session
 beyond    a network trained on ten times as many prepared images as `memory_limit_mb` allows
 
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -73,6 +75,17 @@ def run_workers(folder, n_workers):
     return {"seconds": seconds, "predictions": result.predictions.to_csv()}
 
 
+def run_bare(folder, n_fits):
+    """Seconds of so many fits in a process of its own, which no other one is told of."""
+    X, y = read(folder)
+    model = StitchedSliceClassifier("t1w", mosaic_size=96, epochs=20, random_state=0)
+    model.fit(X[:8], y[:8])  # libraries are loaded before the clock starts
+    start = time.perf_counter()
+    for _ in range(n_fits):
+        model.fit(X, y)
+    return {"seconds": time.perf_counter() - start}
+
+
 def load_engine():
     import imaging.learning.engine
     import imaging.nets.classifiers  # noqa: F401
@@ -94,6 +107,25 @@ def run_second(folder, seed):
     return result.folds[names].sum().to_dict() | {"kept": kept["entries"]}
 
 
+def tiny_encoder(shape, in_channels):
+    """A network whose own memory is small beside that of the images."""
+    import torch
+
+    from imaging.nets.encoders import Encoder
+
+    class Tiny(Encoder):
+        channels = (4,)
+
+        def __init__(self):
+            super().__init__()
+            self.only = torch.nn.Conv2d(in_channels, 4, 8, stride=8)
+
+        def levels(self, image):
+            return [self.only(image).relu()]
+
+    return Tiny()
+
+
 def run_beyond(folder, limit_mb, n_patients):
     """Fit and predict; the highest memory in bytes, and the predictions."""
     X = read(folder)[0][:n_patients]
@@ -101,6 +133,7 @@ def run_beyond(folder, limit_mb, n_patients):
     model = StitchedSliceClassifier(
         "t1w",
         mosaic_size=256,
+        architecture=tiny_encoder,
         epochs=2,
         batch_size=16,
         memory=folder / "cache",
@@ -119,7 +152,7 @@ def run_beyond(folder, limit_mb, n_patients):
     }
 
 
-RUNS = {"workers": run_workers, "second": run_second, "beyond": run_beyond}
+RUNS = {"workers": run_workers, "bare": run_bare, "second": run_second, "beyond": run_beyond}
 
 
 def in_child(part, folder, *arguments):
@@ -149,8 +182,16 @@ def workers(folder, options):
         f"{ratio:.2f} x"
     )
     same = {run["predictions"] for found in runs.values() for run in found}
+    with ThreadPoolExecutor(2) as pool:
+        alone = in_child("bare", folder, 8)["seconds"]
+        shared = list(pool.map(lambda _: in_child("bare", folder, 4)["seconds"], range(2)))
+    bare = alone / max(shared)
+    print(
+        f"two bare processes that know nothing of each other: {bare:.2f} x, what this machine can"
+    )
     return {
         f"two workers are {LEAST_SPEED_UP} x as fast as one": ratio >= LEAST_SPEED_UP,
+        "they lose no tenth of what two bare processes gain": ratio >= 0.9 * bare,
         "their predictions are the same bit for bit": len(same) == 1,
     }
 
@@ -178,23 +219,23 @@ def beyond(folder, options):
     n = options.patients or 400
     write(folder, n, 8)
     in_child("beyond", folder, 1e5, n)  # the cache is filled
-    n_few = max(8, n // 20)
+    n_few = min(n // 2, 80)  # more than one batch of a prediction
     few = in_child("beyond", folder, 1e5, n_few)
     whole = in_child("beyond", folder, 1e5, n)
-    prepared = n * whole["size"]
+    prepared, added = n * whole["size"], (n - n_few) * whole["size"]
     limit = prepared / 10 / 1e6
     files = in_child("beyond", folder, limit, n)
     above = {name: run["peak"] - few["peak"] for name, run in (("m", whole), ("f", files))}
     print(
-        f"{n} prepared images are {prepared / 1e6:.0f} MB, the limit {limit:.1f} MB; above "
-        f"{n_few} patients the peak is {above['m'] / 1e6:.0f} MB higher in memory, "
-        f"{above['f'] / 1e6:.0f} MB higher from files"
+        f"{n} prepared images are {prepared / 1e6:.0f} MB, the limit {limit:.1f} MB. {n_few} "
+        f"patients have {added / 1e6:.0f} MB less; the peak is {above['m'] / 1e6:.0f} MB above "
+        f"theirs in memory, {above['f'] / 1e6:.0f} MB from files"
     )
     print(f"{whole['seconds']:.1f} s in memory, {files['seconds']:.1f} s from files")
     return {
         "results are the same bit for bit": whole["predictions"] == files["predictions"],
-        f"from files the peak grows by less than {MOST_SHARE} of the images": above["f"]
-        < MOST_SHARE * prepared,
+        f"from files the peak grows by less than {MOST_SHARE} of the added images": above["f"]
+        < MOST_SHARE * added,
     }
 
 
