@@ -40,7 +40,7 @@ def estimators(memory):
     """The estimators that are explained: defaults, but where a comment says why not."""
     shared = {"tabular": TABULAR, "memory": memory, "random_state": 0}
     return {
-        "stitched": StitchedSliceClassifier("t1w", **shared),
+        "stitched": StitchedSliceClassifier("t1w", extent="volume", **shared),
         # one network of regions alone is noisier than the others
         "roi": RoiSymbolClassifier("t1w", n_seeds=2, **shared),
         # a third of the voxels, so that three folds take minutes on two cores
@@ -136,7 +136,12 @@ def real_patients(figure, folds, memory):
     """Regions, tabular values and checks for the poor outcome of real patients."""
     X, y = load_soop(target="poor_outcome")
     model = StitchedSliceClassifier(
-        "lesion", tabular=["nihss", "age"], allow_empty=True, memory=memory, random_state=0
+        "lesion",
+        tabular=["nihss", "age"],
+        extent="volume",
+        allow_empty=True,
+        memory=memory,
+        random_state=0,
     )
     models, auc = cross_validated(model, X, y, folds)
     found = explain(models, X)

@@ -6,7 +6,7 @@ stopping and with `choose="one_se"` (which goes on with the study of the first),
 `RandomizedSearchCV` and, where it is installed, `OptunaSearchCV` of optuna-integration. Finished
 runs are kept in a file; the same command goes on.
 
-    python benchmarks/search.py [--part table network] [--seeds 10] [--keep search.jsonl]
+    python benchmarks/search.py [--part table network] [--method default ours] [--seeds 10]
 """
 
 import argparse
@@ -156,7 +156,7 @@ def kept_runs(options):
     if path.exists():
         rows = [json.loads(line) for line in path.read_text().splitlines()]
     done = {(row["task"], row["method"], row["seed"]) for row in rows}
-    methods = [m for m in METHODS if m != "OptunaSearchCV" or _is_installed()]
+    methods = [m for m in options.method if m != "OptunaSearchCV" or _is_installed()]
     for seed in range(options.seeds):
         for name, task in tasks(options).items():
             for method in methods:
@@ -188,7 +188,7 @@ def report(table):
         wide = rows.pivot(index="seed", columns="method")
         print(f"\n{name}, {len(wide)} SIMULATED cohorts")
         for method in rows["method"].unique():
-            gain = wide["neg_log_loss", method] - wide["neg_log_loss", "default"]
+            gain = (wide["neg_log_loss", method] - wide["neg_log_loss", "default"]).dropna()
             p = ttest_1samp(gain, 0).pvalue if method != "default" and len(gain) > 1 else np.nan
             optimism = (wide["inner", method] - wide["neg_log_loss", method]).mean()
             print(
@@ -203,13 +203,16 @@ def report(table):
             if method in ("RandomizedSearchCV", "OptunaSearchCV"):
                 ahead = (wide["neg_log_loss", "ours"] - wide["neg_log_loss", method]).mean()
                 bars[f"{name}: not below {method} ({ahead:+.4f})"] = ahead > -0.002
+        if "ours, all folds" not in set(rows["method"]):
+            continue
+        both = wide.dropna(subset=[("neg_log_loss", "ours"), ("neg_log_loss", "ours, all folds")])
         saved = {
-            unit: 1 - wide[unit, "ours"].sum() / wide[unit, "ours, all folds"].sum()
+            unit: 1 - both[unit, "ours"].sum() / both[unit, "ours, all folds"].sum()
             for unit in ("folds", "epochs", "seconds")
-            if wide[unit, "ours, all folds"].sum() > 0
+            if both[unit, "ours, all folds"].sum() > 0
         }
         print("  stopping saves " + ", ".join(f"{100 * v:.0f} % of {k}" for k, v in saved.items()))
-        lost = (wide["neg_log_loss", "ours, all folds"] - wide["neg_log_loss", "ours"]).mean()
+        lost = (both["neg_log_loss", "ours, all folds"] - both["neg_log_loss", "ours"]).mean()
         bars[f"{name}: stopping costs nothing ({-lost:+.4f})"] = lost < 0.005
         if name == "network":
             bars["network: half of the epochs are saved"] = saved.get("epochs", 0) >= 0.5
@@ -224,6 +227,7 @@ def main():
     parser.add_argument(
         "--part", nargs="+", choices=["table", "network"], default=["table", "network"]
     )
+    parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12, help="of the network")
     parser.add_argument("--keep", default="search.jsonl", help="file of finished runs")

@@ -71,6 +71,7 @@ def null(n_cohorts, n_patients, n_jobs, finished=None):
         "t1w",
         tabular=["lesion_ml", *TABULAR],
         mosaic_size=64,
+        extent="volume",
         epochs=8,
         random_state=0,
     )

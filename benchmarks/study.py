@@ -119,7 +119,8 @@ def series(cohort, options):
     if cohort.atlas != "aal":
         models |= other_tables(cohort, options, study, models)
 
-    raw = StitchedSliceClassifier(cohort.raw, mosaic_size=128, **shared)
+    whole = {"mosaic_size": 128, "extent": "volume"}  # as published; pictures have no slices
+    raw = StitchedSliceClassifier(cohort.raw, **whole, **shared)
     mask = {"allow_empty": True, **shared}
     lesion = {"mosaic_size": cohort.roi_size, "atlas": cohort.atlas, **mask}
     first = cohort.regions[:HYBRID_REGIONS]

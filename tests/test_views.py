@@ -241,6 +241,14 @@ def test_slices_of_the_brain_only(cohort):
     levels = affine[2, 2] * np.flatnonzero(shown.any(axis=(0, 1))) + affine[2, 3]
     assert low - 8 <= levels.min() < -56 and 66 < levels.max() <= high + 8
     assert view.recipe_.arguments[0].extent == "brain"
+    for given, extent in (
+        ({}, "brain"),
+        ({"space": "native"}, "volume"),
+        ({"first_slice": 2}, "volume"),
+        ({"slice_step": 2}, "volume"),
+        ({"extent": "volume"}, "volume"),
+    ):
+        assert StitchedSlices(**given).mosaic().extent == extent
     model = StitchedSliceClassifier("t1w", extent="brain", space="native", **QUICK)
     with pytest.raises(ValueError, match="needs scans in template space"):
         model.fit(X, y)

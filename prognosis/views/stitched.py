@@ -40,17 +40,18 @@ class StitchedParameters(CanvasParameters):
         None,
         kind="int",
         doc="""
-        In voxels of the canonical (RAS+) image; None spreads or centres the slices (see
-        `imaging.SliceMosaic`).
+        In voxels of the canonical (RAS+) image; None spreads or centres the slices (see `extent`
+        and `imaging.SliceMosaic`).
         """,
     )
     extent: str = parameter(
-        "volume",
-        StrOptions(set(EXTENTS)),
-        kind='{"volume", "brain"}',
+        "auto",
+        StrOptions({"auto", *EXTENTS}),
+        kind='{"auto", "volume", "brain"}',
         doc="""
         What the slices are spread over. "brain": where the template's brain lies, so that no tile
-        is spent on neck and air; for scans in template space.
+        is spent on neck and air; for scans in template space. "auto": "brain" there, unless
+        `first_slice` or `slice_step` says which slices to show.
         """,
     )
 
@@ -96,13 +97,14 @@ class StitchedSlices(StitchedParameters, CanvasView):
                 'extent="brain" needs scans in template space, where it is known where the brain '
                 'lies; with space="native" give first_slice and slice_step instead'
             )
+        free = self.space == "template" and self.first_slice is None and self.slice_step is None
         return SliceMosaic(
             plane=self.plane,
             rows=self.rows,
             columns=self.columns,
             first_slice=self.first_slice,
             slice_step=self.slice_step,
-            extent=self.extent,
+            extent=("brain" if free else "volume") if self.extent == "auto" else self.extent,
             size=self.mosaic_size,
         )
 
