@@ -4,7 +4,8 @@ SIMULATED patients. In every seed a fresh cohort, of which a part is searched on
 never seen. The same space and number of trials for everybody: `OptunaSearch` with and without
 stopping and with `choose="one_se"` (which goes on with the study of the first), scikit-learn's
 `RandomizedSearchCV` and, where it is installed, `OptunaSearchCV` of optuna-integration. Finished
-runs are kept in a file; the same command goes on.
+runs are kept in a file; the same command goes on. Part `soop`: searches inside a comparison on
+real patients.
 
     python benchmarks/search.py [--part table network] [--method default ours] [--seeds 10]
 """
@@ -29,7 +30,19 @@ from sklearn.model_selection import RandomizedSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from prognosis import OptunaSearch, StitchedSliceClassifier, make_stroke_cohort, search_space
+from prognosis import (
+    LesionSize,
+    OptunaSearch,
+    RegionLoad,
+    StitchedSliceClassifier,
+    TabularEncoder,
+    compare,
+    load_soop,
+    logistic_ladder,
+    make_stroke_cohort,
+    place_model,
+    search_space,
+)
 
 SCORING = "neg_log_loss"
 METHODS = (
@@ -222,16 +235,48 @@ def report(table):
     return bars
 
 
+def soop(options):
+    """Searches inside the folds of a comparison, on real patients; prints what each one chose."""
+    X, y = load_soop(target="poor_outcome")
+    ladder = ["lesion_ml", "nihss", "age"]
+    X = LesionSize("lesion").fit_transform(X)
+    loads = RegionLoad("lesion", atlas="natbrainlab", output="added").fit_transform(X)
+    X = X.join(loads)
+    place = place_model(
+        tabular=ladder, lesion="lesion", outcome="binary", memory=f"{options.keep}.images"
+    )
+    columns = TabularEncoder([*ladder, *loads.columns])
+    boosting = make_pipeline(columns, HistGradientBoostingClassifier(random_state=0))
+    models = logistic_ladder([ladder], names=["ladder"])
+    for name, model in (("place", place), ("boosting", boosting)):
+        models[name] = model
+        models[f"{name}, searched"] = OptunaSearch(
+            model,
+            search_space(model),
+            cv=StratifiedKFold(5, shuffle=True, random_state=0),
+            n_trials=20,
+            scoring=SCORING,
+            random_state=0,
+        )
+    result = compare(models, X, y, cv="5x2", baseline="ladder", resume=f"{options.keep}.soop")
+    print(f"\n{len(X)} real patients, 5 folds twice, every search inside its fold\n{result}")
+    print(result.searches.to_string())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--part", nargs="+", choices=["table", "network"], default=["table", "network"]
+        "--part", nargs="+", choices=["table", "network", "soop"], default=["table", "network"]
     )
     parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12, help="of the network")
     parser.add_argument("--keep", default="search.jsonl", help="file of finished runs")
     options = parser.parse_args()
+    if "soop" in options.part:
+        soop(options)
+    if options.part == ["soop"]:
+        return 0
     bars = report(kept_runs(options))
     print()
     for name, held in bars.items():

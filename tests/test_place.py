@@ -64,6 +64,12 @@ def test_the_planted_region_is_found_and_named(cohort):
     assert image.get_fdata()[LABELS == PLANTED][0] == pytest.approx(places["coefficient"].max())
 
 
+def test_what_it_measures_may_be_named_too():
+    named = place_model(tabular=["lesion_ml", "nihss", "age", "age"])
+    assert named["encode"].tabular == ["lesion_ml", "log_lesion_count", "nihss", "age"]
+    assert named["encode"].log == ["nihss"]
+
+
 @pytest.mark.parametrize("representation", ["tracts", "kernel", "auto"])
 def test_place_helps_where_it_counts_and_hardly_harms_where_not(cohort, representation):
     X, latent = cohort

@@ -29,6 +29,7 @@ PENALTIES = (1.0, 10**0.5, 10.0, 10**1.5, 100.0)  # tried by penalty="auto"
 CHOOSING_FOLDS = 5
 SMALLEST_REGION_VOXELS = 51  # of an atlas: at 50 and below one voxel of a lesion decides
 REPRESENTATIONS = ("tracts", "kernel", "auto")
+MEASURED = ("lesion_ml", "log_lesion_count")  # by the model itself, which always takes them
 OUTCOMES = ("ordinal", "binary", "continuous")
 
 
@@ -59,7 +60,8 @@ def place_model(
         Column that holds the lesion masks, in template (MNI) space.
     tabular : sequence of str, default=("nihss", "age")
         Columns that go in standardised, beside the lesion's volume in ml and the logarithm of the
-        number of lesions. Without "nihss" the model needs nothing that a neurologist measures.
+        number of lesions, which are measured and need not be named. Without "nihss" the model needs
+        nothing that a neurologist measures.
     log : sequence of str or "auto", default="auto"
         Columns of `tabular` that go in as ``log(1 + value)``; "auto": "nihss", if it is there.
     atlas : str, path, nilearn Bunch or imaging.Atlas, default="natbrainlab"
@@ -144,7 +146,8 @@ def place_model(
         raise ValueError(
             f'cut={cut!r} is of an ordinal outcome; leave it out, or outcome="ordinal"'
         )
-    tabular = [tabular] if isinstance(tabular, str) else list(tabular)
+    tabular = [tabular] if isinstance(tabular, str) else list(dict.fromkeys(tabular))
+    tabular = [name for name in tabular if name not in MEASURED]
     log = [name for name in tabular if name == "nihss"] if log == "auto" else list(log)
     strays = [name for name in log if name not in tabular]
     if strays:
@@ -186,7 +189,7 @@ def place_model(
         steps.append(("kernel", LesionKernel(lesion, prefix=f"{KERNEL}_", **placed)))
         blocks[KERNEL] = f"{KERNEL}_*"
     encode = BlockEncoder(
-        ["lesion_ml", "log_lesion_count", *tabular],
+        [*MEASURED, *tabular],
         log=log,
         blocks=blocks,
         penalties=None if penalty == "auto" else dict.fromkeys(blocks, float(penalty)),
