@@ -15,6 +15,7 @@ from .common import (
     say,
     tell,
     use_cache_folder,
+    write_csv,
 )
 
 __all__ = ["add", "run"]
@@ -76,7 +77,7 @@ def run(options):
                 sheet=folder / "index.html",
                 n_jobs=options.n_jobs,
             )
-            table.to_csv(folder / "images.csv")
+            write_csv(table, folder / "images.csv")
     except OSError as error:
         raise NotWrittenError(f"the sheet could not be written: {error}") from error
     counts = table["verdict"].value_counts()

@@ -33,6 +33,7 @@ __all__ = [
     "say",
     "tell",
     "use_cache_folder",
+    "write_csv",
 ]
 
 OK, USAGE, BAD_DATA, MODEL_FAILED, NOT_WRITTEN, INTERRUPTED = 0, 2, 3, 4, 5, 130
@@ -242,6 +243,13 @@ def named_pattern(text):
     if not (name and equals and pattern):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=GLOB")
     return name, pattern
+
+
+def write_csv(table, path, **options):
+    """Write a table so that no spreadsheet takes its texts for formulas; see `pages.csv_text`."""
+    from ..pages import csv_text
+
+    path.write_text(csv_text(table, **options), encoding="utf-8", newline="")
 
 
 def positive_int(text):

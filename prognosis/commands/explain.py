@@ -21,6 +21,7 @@ from .common import (
     say,
     tell,
     use_cache_folder,
+    write_csv,
 )
 
 __all__ = ["add", "run"]
@@ -149,11 +150,11 @@ def _write(found, table, checks, folder):
     }
     text = json.dumps({"checks": checks, "explanation": about}, indent=2, allow_nan=False)
     (folder / "checks.json").write_text(text + "\n", encoding="utf-8")
-    found.outputs.to_csv(folder / "patients.csv")
-    found.tabular.to_csv(folder / "tabular.csv")
+    write_csv(found.outputs, folder / "patients.csv")
+    write_csv(found.tabular, folder / "tabular.csv")
     found.plot().savefig(folder / "figure.png", dpi=120)
     if table is not None:
-        table.to_csv(folder / "regions.csv")
+        write_csv(table, folder / "regions.csv")
         nib.save(found.to_nifti(), folder / "attribution_mean.nii.gz")
 
 

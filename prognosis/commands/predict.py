@@ -17,6 +17,7 @@ from .common import (
     participants_file,
     say,
     tell,
+    write_csv,
 )
 
 __all__ = ["add", "run"]
@@ -93,7 +94,7 @@ def _predict(options):
         about["outcome"] = (cohort.outcome or {}).get("name")
     maps = {} if options.no_maps else _maps(model, X, options)
     with replacing_all(options.out) as folder:
-        found.table.to_csv(folder / "predictions.csv")
+        write_csv(found.table, folder / "predictions.csv")
         names = page_names(X.index)
         for patient, name in zip(X.index, names, strict=True):
             pictures = [*sections(X, patient, images), *maps.get(patient, [])]

@@ -12,6 +12,7 @@ from .common import (
     positive_int,
     say,
     use_cache_folder,
+    write_csv,
 )
 from .compare import folds
 from .study import add_cohort_options, add_training_options, load_study, use_settings
@@ -174,7 +175,7 @@ def _write(options, search, outer):
 
     with replacing_all(options.out) as folder:
         search_report(search, folder / "index.html")
-        trial_table(search).to_csv(folder / "trials.csv", index_label="trial")
+        write_csv(trial_table(search), folder / "trials.csv", index_label="trial")
         joblib.dump(search.best_estimator_, folder / "model.joblib")
     if outer is not None:
         outer.save(options.out / "outer")

@@ -5,7 +5,7 @@ from pathlib import Path
 from imaging.errors import ImagingError
 
 from ..errors import CohortError, PrognosisError
-from .common import BAD_DATA, OK, NotWrittenError, add_command, open_probability, say, tell
+from .common import BAD_DATA, OK, NotWrittenError, add_command, open_probability, say, tell, write_csv
 
 __all__ = ["add", "run"]
 
@@ -124,7 +124,7 @@ def _write_volumes(folder, rows):
     from imaging.storage.files import replacing
 
     with replacing(folder / "volumes.csv") as temporary:
-        _table(rows).to_csv(temporary, index=False)
+        write_csv(_table(rows), temporary, index=False)
 
 
 def _sentence(error):
