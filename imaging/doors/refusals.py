@@ -79,7 +79,9 @@ def existing_file(path):
         file = Path(path).expanduser()
         is_folder, is_file = file.is_dir(), file.is_file()
     except (OSError, ValueError, RuntimeError) as error:
-        raise ImageError(f"{shown!r} is no path of a file ({first_line(error)}); correct it") from error
+        raise ImageError(
+            f"{shown!r} is no path of a file ({first_line(error)}); correct it"
+        ) from error
     if is_folder:
         raise ImageError(f"{str(file)!r} is a folder; give the image in it")
     if not is_file:

@@ -21,6 +21,7 @@ __all__ = [
     "ModelFileError",
     "check_patch",
     "check_shapes",
+    "check_weights",
     "fingerprints",
     "model_path",
     "plain_json",
@@ -97,12 +98,28 @@ def read_model(path, check):
         If there is no such file, it is broken, `check` refuses it, or a weight is no number that a
         trained network has.
     """
-    import torch
-
     with _opened(path) as (file, card):
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         card = check(card, shapes)
         weights = {name: file.get_tensor(name) for name in shapes}
+    check_weights(path, weights)
+    return weights, card
+
+
+def check_weights(path, weights):
+    """Refuse weights that no trained network has, since their results would be no numbers.
+
+    Parameters
+    ----------
+    path : path
+    weights : dict of str to Tensor
+
+    Raises
+    ------
+    ModelFileError
+    """
+    import torch
+
     for name, tensor in weights.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
@@ -114,7 +131,6 @@ def read_model(path, check):
                 f"{str(path)!r} holds {largest:.3g} in {name!r}, larger than the weights of any "
                 "trained network; copy the file again, or train anew with a lower learning rate"
             )
-    return weights, card
 
 
 def read_card(path):

@@ -1,7 +1,5 @@
 """``prognosis search``: search the parameters of one of the study's models, and a report."""
 
-from pathlib import Path
-
 from ..errors import ModelError, PrognosisError
 from .common import (
     OK,
@@ -9,6 +7,8 @@ from .common import (
     UsageError,
     add_command,
     check_out,
+    folder,
+    place,
     positive_int,
     say,
     use_cache_folder,
@@ -62,7 +62,7 @@ def add(commands):
     add(
         "--out",
         required=True,
-        type=Path,
+        type=place,
         metavar="FOLDER",
         help="for index.html, trials.csv, model.joblib; with --outer also the folder outer/",
     )
@@ -71,7 +71,12 @@ def add(commands):
         metavar="FILE|URL",
         help="where trials are kept: the same command goes on with them, in several processes too",
     )
-    add("--memory", metavar="FOLDER", help="for prepared images (default: the user's cache folder)")
+    add(
+        "--memory",
+        type=folder,
+        metavar="FOLDER",
+        help="for prepared images (default: the user's cache folder)",
+    )
     add("--quiet", action="store_true", help="no progress")
 
 
