@@ -1,19 +1,18 @@
 """Where voxels lie, and images opened without reading them: what all rooms above agree on."""
 
 import os
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from .doors.limits import check_header
+from .doors.refusals import existing_file, named, translated
 from .errors import ImageError
 
 __all__ = [
     "Grid",
     "MarkedVoxels",
-    "first_line",
     "mark",
     "marked_places",
     "marked_voxels",
@@ -93,7 +92,8 @@ def open_image(image):
     Raises
     ------
     ImageError
-        If there is no such file, it is not an image, or `image` is something else.
+        If there is no such file, it is not an image of numbers in millimetres, or shorter than its
+        header promises; or if `image` is something else.
 
     Examples
     --------
@@ -106,6 +106,8 @@ def open_image(image):
     imaging.errors.ImageError: no file at 'nothing.nii.gz'; correct the path or drop the row
     """
     if isinstance(image, nib.spatialimages.SpatialImage):
+        with translated(f"{named(image)} cannot be used as an image", "make it anew"):
+            check_header(image, named(image))
         return image
     if not isinstance(image, (str, os.PathLike)):
         shown = f"an array of shape {image.shape}" if hasattr(image, "shape") else repr(image)
@@ -113,18 +115,15 @@ def open_image(image):
             f"found {shown} ({type(image).__name__}) where an image was expected; give "
             "the path of a NIfTI file or a nibabel image"
         )
-    path = Path(image).expanduser()
-    if path.is_dir():
-        raise ImageError(f"{str(path)!r} is a folder; give the image in it")
-    if not path.is_file():
-        raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
-    try:
-        return nib.load(path)
-    except (nib.filebasedimages.ImageFileError, EOFError, OSError, zlib.error) as error:
-        raise ImageError(
-            f"{str(path)!r} cannot be read as an image ({first_line(error)}); "
-            "convert it to NIfTI or copy it again"
-        ) from error
+    path = existing_file(image)
+    with translated(
+        f"{str(path)!r} cannot be read as an image", "convert it to NIfTI or copy it again"
+    ):
+        opened = nib.load(path)
+        if not isinstance(opened, nib.spatialimages.SpatialImage):
+            raise ValueError(f"it holds a {type(opened).__name__}")
+        check_header(opened, repr(str(path)))
+    return opened
 
 
 def same_grid(image, other, *, tolerance_mm=0.05):
@@ -240,12 +239,6 @@ def _around(data, back, shape):
     return source, tuple(
         slice(int(np.clip(a, 0, n)), int(np.clip(b, 0, n))) for a, b, n in zip(low, high, shape)
     )
-
-
-def first_line(error):
-    """What an error says, in one line."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
 
 
 def true_voxels(mask):

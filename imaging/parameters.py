@@ -21,10 +21,14 @@ from sklearn.utils._param_validation import (
 __all__ = [
     "CHANCE",
     "COUNT",
+    "DEEPEST",
     "FROM_ZERO",
     "NOT_NEGATIVE",
+    "PATCH",
     "POSITIVE",
     "SHARE",
+    "SPACING",
+    "Channels",
     "Each",
     "Interval",
     "Ordered",
@@ -44,6 +48,10 @@ NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 COUNT = Interval(Integral, 1, None, closed="left")
 FROM_ZERO = Interval(Integral, 0, None, closed="left")
+# Bounds of what is built from a card: no network of images is wider, deeper, or sees more at once.
+SPACING = Interval(Real, 0.25, 50, closed="both")  # mm
+PATCH = Interval(Integral, 1, 1024, closed="both")
+WIDEST, DEEPEST = 4096, 12
 
 
 # scikit-learn takes no constraints but of its own kinds, so these are of one of them.
@@ -76,6 +84,20 @@ class Each(Options):
     def __str__(self):
         text = f"a sequence of {self.least} or more"
         return text if self.anything else f"{text}, each {self.member}"
+
+
+class Channels(Each):
+    """The widths of the levels of a network."""
+
+    def __init__(self):
+        super().__init__(Interval(Integral, 1, WIDEST, closed="both"))
+
+    def is_satisfied_by(self, val):
+        """Whether `val` is such a sequence, of no more levels than a network has."""
+        return super().is_satisfied_by(val) and len(val) <= DEEPEST
+
+    def __str__(self):
+        return f"a sequence of 1 to {DEEPEST}, each {self.member}"
 
 
 class Ordered(Each):

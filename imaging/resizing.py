@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from scipy import sparse
 
+from .doors.limits import check_count
+
 __all__ = [
     "area_averages",
     "linear_interpolation",
@@ -101,6 +103,11 @@ def resized(array, shape):
     -------
     ndarray of shape `shape`, float32
 
+    Raises
+    ------
+    ImageError
+        If it would be larger than any image of a head.
+
     Examples
     --------
     >>> import numpy as np
@@ -108,6 +115,7 @@ def resized(array, shape):
     array([[1., 5.]], dtype=float32)
     """
     array = np.asarray(array, dtype=np.float32)
+    check_count(shape, "the resized image")
     # What shrinks comes first.
     axes = sorted(range(array.ndim), key=lambda axis: shape[axis] / array.shape[axis])
     for axis in axes:

@@ -6,14 +6,16 @@ functions is the nibabel image; 2-D pictures are arrays with row 0 at the top.
 """
 
 import os
-import zlib
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from .doors.limits import check_affine, check_count
+from .doors.pictures import PICTURE_SUFFIXES, is_raster, pixels
+from .doors.refusals import named, translated
 from .errors import ImageError
-from .grids import Grid, MarkedVoxels, first_line, mark, open_image, resample, same_grid
+from .grids import Grid, MarkedVoxels, mark, open_image, resample, same_grid
 from .storage.contents import settled_state
 from .storage.decompression import voxels
 from .storage.files import replacing
@@ -21,9 +23,9 @@ from .storage.recently_used import RecentlyUsed
 
 LARGEST_LESION_ML = 1200.0
 _MASKS = RecentlyUsed(most_bytes=250_000_000)  # about a thousand lesions
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "as_picture",
     "is_picture",
     "is_raster",
@@ -33,24 +35,13 @@ __all__ = [
     "read_picture",
     "read_stored",
     "read_volume",
+    "read_voxels",
     "restore_grid",
     "to_grid",
     "to_spacing",
     "voxel_volume_ml",
     "write_image",
 ]
-
-
-def is_raster(image):
-    """Whether `image` is the path of a PNG, JPEG, TIFF or BMP file, which lies nowhere in space.
-
-    Examples
-    --------
-    >>> is_raster("sections/sub-1.PNG"), is_raster("sub-1_T1w.nii.gz")
-    (True, False)
-    """
-    named = isinstance(image, (str, os.PathLike))
-    return named and str(image).lower().endswith(PICTURE_SUFFIXES)
 
 
 def is_picture(image):
@@ -103,7 +94,7 @@ def read_volume(image, *, allow_empty=False):
 
 def read_stored(image, *, allow_empty=False):
     """As `read_volume`, but whole numbers stay in the type of the file, which saves their copy."""
-    name = _name(image)
+    name = named(image)
     image = open_image(image)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -113,9 +104,7 @@ def read_stored(image, *, allow_empty=False):
             f"{name} has shape {image.shape}, a {len(image.shape)}-D image, where a 3-D image was "
             "expected; keep one volume, for example with nilearn.image.index_img(img, 0)"
         )
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
-        raise ImageError(f"{name} has an affine that cannot be inverted; repair its header")
-    data = _voxels(image, name).reshape(shape)
+    data = read_voxels(image, name).reshape(shape)
     _check_values(data, name, allow_empty)
     axes = nib.io_orientation(image.affine)
     affine = image.affine @ nib.orientations.inv_ornt_aff(axes, shape)
@@ -157,7 +146,7 @@ def read_mask(image, *, labels=None):
 
     def read():
         stored = read_stored(image, allow_empty=True)
-        marked = mark(np.asanyarray(stored.dataobj), _name(image), labels)
+        marked = mark(np.asanyarray(stored.dataobj), named(image), labels)
         return marked.flat, marked.shape, stored.affine
 
     flat, shape, affine = read() if state is None else _MASKS.get((state, labels), read)
@@ -165,7 +154,7 @@ def read_mask(image, *, labels=None):
     ml = mask_volume_ml(mask)
     if ml > LARGEST_LESION_ML:
         raise ImageError(
-            f"{_name(image)} marks {ml:,.0f} ml, more than 1.2 litres and so most of a brain; give "
+            f"{named(image)} marks {ml:,.0f} ml, more than 1.2 litres and so most of a brain; give "
             "the mask of the lesion, not of the brain, and not the scan"
         )
     return mask
@@ -202,16 +191,16 @@ def read_picture(image, *, allow_empty=False):
            [1., 4.],
            [0., 3.]], dtype=float32)
     """
-    name = _name(image)
+    name = named(image)
     if is_raster(image):
-        return as_picture(_read_raster(image), name, allow_empty=allow_empty)
+        return as_picture(pixels(image), name, allow_empty=allow_empty)
     image = open_image(image)
     if sum(n > 1 for n in image.shape) != 2:
         raise ImageError(
             f"{name} has shape {image.shape} where a 2-D image was expected; give one slice, or "
             "a 3-D column"
         )
-    data = _voxels(image, name).astype(np.float32, copy=False)
+    data = read_voxels(image, name).astype(np.float32, copy=False)
     if data.ndim == 2:
         data = data[:, :, None]
     data = data.reshape(data.shape[:3])
@@ -241,7 +230,7 @@ def read_colours(path):
     ImageError
         If the file is missing or broken.
     """
-    return _read_raster(path, "RGB")
+    return pixels(path, "RGB")
 
 
 def to_grid(image, grid, *, interpolation="linear"):
@@ -304,7 +293,9 @@ def to_spacing(image, spacing_mm, *, interpolation="nearest"):
     edges = np.linalg.norm(image.affine[:3, :3], axis=0)
     if np.allclose(edges, spacing_mm, rtol=0.01):
         return image
-    counts = np.maximum(1, np.round(np.multiply(image.shape[:3], edges) / spacing_mm)).astype(int)
+    counts = np.maximum(1, np.round(np.multiply(image.shape[:3], edges) / spacing_mm))
+    check_count(counts, f"{named(image)}, resampled to {spacing_mm:g} mm,")
+    counts = counts.astype(int)
     affine = image.affine @ np.diag([*(spacing_mm / edges), 1])
     # The corner of the field of view stays where it is, so the first voxel's centre moves.
     affine[:3, 3] += (affine[:3, :3] - image.affine[:3, :3]).sum(axis=1) / 2
@@ -394,31 +385,31 @@ def write_image(image, path):
     return path
 
 
-def _read_raster(path, mode="L"):
-    """Pixels of a file; `mode` is what those of a coloured one become."""
-    from PIL import Image, UnidentifiedImageError
+def read_voxels(image, name=None):
+    """The voxels of an opened image as they are stored, after what must hold for any was checked.
 
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise ImageError(f"no file at {str(path)!r}; correct the path or drop the row")
-    try:
-        with Image.open(path) as picture:
-            if picture.mode in ("I;16", "I", "F", "L"):
-                return np.asarray(picture, dtype=np.float32)
-            return np.asarray(picture.convert(mode), dtype=np.float32 if mode == "L" else None)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ImageError(
-            f"{str(path)!r} cannot be read as a picture ({first_line(error)}); copy it again"
-        ) from error
+    Parameters
+    ----------
+    image : nibabel spatial image
+        As `open_image` gives it.
+    name : str, default=None
+        For messages; None takes its file's.
 
+    Returns
+    -------
+    ndarray of the shape of `image`
+        Whole numbers in the type of the file, others float32.
 
-def _voxels(image, name):
-    try:
+    Raises
+    ------
+    ImageError
+        If it is broken or ends early, or its grid is none that a scan of a head has.
+    """
+    name = named(image) if name is None else name
+    check_affine(image.affine, name, image.shape)
+    check_count(image.shape[:3], name)
+    with translated(f"{name} ends early or is corrupt", "copy the file again"):
         data = np.asanyarray(voxels(image))
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise ImageError(
-            f"{name} ends early or is corrupt ({first_line(error)}); copy the file again"
-        ) from error
     # Whole numbers are checked faster before they are converted.
     return data if data.dtype.kind in "iub" else data.astype(np.float32, copy=False)
 
@@ -438,10 +429,3 @@ def _check_values(data, name, allow_empty):
             f"{name} is zero everywhere; check the export, or drop the row; of lesion masks, which "
             "may be empty, say allow_empty=True"
         )
-
-
-def _name(image):
-    if isinstance(image, (str, os.PathLike)):
-        return repr(str(image))
-    filename = image.get_filename() if hasattr(image, "get_filename") else None
-    return repr(str(filename)) if filename else "the image"

@@ -20,12 +20,14 @@ from .errors import CohortError
 
 __all__ = [
     "EMPTY",
+    "LARGEST_OUTCOME",
     "MIXED",
     "NUMBER",
     "TEXT",
     "as_numbers",
     "as_text",
     "cell_text",
+    "check_outcome_values",
     "column_kind",
     "days_of",
     "is_missing",
@@ -40,6 +42,8 @@ TEXT = "text"
 MIXED = "mixed"  # categories some of which are numbers: codes, or numbers among words
 EMPTY = "empty"  # no value at all, and no type that would tell what is missing
 
+LARGEST_OUTCOME = 1e15  # beyond it squares and their sums lose what they count
+_LARGEST = 1e30  # its square is still a number
 _DAYS = '{values} - pd.Timestamp("2000-01-01"{zone})) / pd.Timedelta(days=1)'
 
 
@@ -110,14 +114,47 @@ def as_numbers(column):
         If a value is no number, or infinite.
     """
     numbers = column if _plain_number(column.dtype) else _converted(column)
-    infinite = np.isinf(numbers.to_numpy(dtype=float))
+    values = numbers.to_numpy(dtype=float)
+    infinite = np.isinf(values)
     if infinite.any():
         row = column.index[infinite].tolist()[0]
         raise CohortError(
             f"row {row!r}, column {column.name!r}: found an infinite value; "
             "correct it or make it missing: X = X.replace([np.inf, -np.inf], np.nan)"
         )
+    large = np.abs(values) > _LARGEST
+    if large.any():
+        row = column.index[large].tolist()[0]
+        raise CohortError(
+            f"row {row!r}, column {column.name!r}: found {values[large][0]:.4g}, larger than "
+            "anything that is measured; correct it or make it missing"
+        )
     return numbers
+
+
+def check_outcome_values(X, y):
+    """Refuse outcomes that are infinite, or too large to calculate with.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like
+    y : array-like
+
+    Raises
+    ------
+    CohortError
+        With the row.
+    """
+    values = np.asarray(y.iloc[:, 0] if isinstance(y, pd.DataFrame) else y)
+    if values.dtype.kind != "f" or not isinstance(X, pd.DataFrame):
+        return
+    bad = np.abs(values.reshape(len(values), -1)).max(axis=1, initial=0) > LARGEST_OUTCOME
+    if bad.any():
+        raise CohortError(
+            f"row {X.index[bad].tolist()[0]!r}, y: the outcome is {values[bad].ravel()[0]:.4g}, "
+            f"where {-LARGEST_OUTCOME:g} to {LARGEST_OUTCOME:g} can be predicted; correct it, or "
+            "leave the patient out"
+        )
 
 
 def as_text(column):

@@ -61,6 +61,11 @@ def main(argv=None):
         return _fail(MODEL_FAILED, error)
     except (PrognosisError, ImagingError) as error:
         return _fail(BAD_DATA, error)
+    except OSError as error:
+        where = f": {error.filename!r}" if error.filename else ""
+        return _fail(NOT_WRITTEN, f"a file cannot be read or written ({error.strerror}{where})")
+    except MemoryError:
+        return _fail(BAD_DATA, "there is too little memory; give smaller images, or --n-jobs 1")
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, options.interrupted)
 

@@ -24,6 +24,7 @@ from .cells import (
     TEXT,
     as_numbers,
     as_text,
+    check_outcome_values,
     column_kind,
     is_missing,
     listing,
@@ -134,6 +135,7 @@ def check_training(X, y=None):
             f"row {row!r}, y: the outcome is missing in {int(np.sum(missing))} rows; "
             "drop them first: X, y = X[y.notna()], y.dropna()"
         )
+    check_outcome_values(X, y)
 
 
 def check_outcome_index(X, y):

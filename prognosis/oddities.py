@@ -13,11 +13,20 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from imaging.volumes import PICTURE_SUFFIXES
+
 from .cells import EMPTY, NUMBER, as_numbers, cell_text, column_kind, days_of, listing
 from .errors import CohortError
 
-__all__ = ["numeric_column", "oddities_told", "refuse_oddities", "warn_of_oddities"]
+__all__ = [
+    "numeric_column",
+    "oddities_told",
+    "refuse_oddities",
+    "texts_among_numbers",
+    "warn_of_oddities",
+]
 
+IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".hdr", *PICTURE_SUFFIXES)
 FEWEST = 10  # rows from which a column can be judged by all its values
 MISSING_TEXTS = (
     "", "-", "--", ".", "?", "n/a", "na", "nan", "null", "missing", "unk", "unknown", "not known",
@@ -114,7 +123,7 @@ def oddities_told():
 
 
 def refuse_oddities(column):
-    """Refuse a column of text that is one of numbers, dates or identifiers.
+    """Refuse a column of text that is one of numbers, dates, images or identifiers.
 
     Parameters
     ----------
@@ -140,6 +149,14 @@ def refuse_oddities(column):
         return
     known = column[column.notna().to_numpy()]
     texts = known.map(cell_text).astype(object)
+    paths = texts[texts.str.lower().str.endswith(IMAGE_SUFFIXES)]
+    if 2 * len(paths) > len(texts):
+        row = paths.index.tolist()[0]
+        raise CohortError(
+            f"row {row!r}, column {column.name!r}: found {paths.iloc[0]!r}, an image, as in "
+            f"{len(paths)} of {len(texts)} rows; declare the column as image={column.name!r}, not "
+            "as tabular"
+        )
     if not isinstance(column.dtype, pd.CategoricalDtype):
         _refuse_numbers(column.name, texts.str.strip(), all(isinstance(c, str) for c in known))
         _refuse_dates(column, texts.str.strip())
@@ -150,6 +167,29 @@ def refuse_oddities(column):
             f"{texts.iloc[0]!r}), as those of an identifier do, and tell nothing of new patients; "
             "leave it out of the columns that are learnt from"
         )
+
+
+def texts_among_numbers(column):
+    """The first row of an outcome whose text stands among numbers; None where there is none.
+
+    Parameters
+    ----------
+    column : Series
+        Without missing values.
+
+    Examples
+    --------
+    >>> texts_among_numbers(pd.Series(["0", "3", "1", "2", "6", "dead"]))
+    5
+    >>> texts_among_numbers(pd.Series(["0", "1", "unknown"]))
+    """
+    texts = column.map(cell_text).astype(object).str.strip()
+    try:
+        _refuse_numbers(column.name, texts, True)
+    except CohortError:
+        odd = texts[~texts.str.fullmatch(_NUMBER)]
+        return texts.index[0] if odd.empty else odd.index[0]
+    return None
 
 
 def warn_of_oddities(X, columns, *, stacklevel=2):

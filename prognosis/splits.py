@@ -31,6 +31,7 @@ from .grouping import check_apart, check_groups
 
 __all__ = ["PatientFolds", "Split", "inner_folds", "make_splits", "parse_cv"]
 
+MOST_FITS = 10_000  # of one model: a day of those that take ten seconds
 MOST_CLASSES = 10  # whole numbers with more values than this are no classes
 
 
@@ -66,7 +67,7 @@ def parse_cv(cv):
     Raises
     ------
     ValueError
-        If it is neither, there are fewer than two folds, or no repeat.
+        If it is neither, there are fewer than two folds, or no repeat, or more than 10,000 in all.
 
     Examples
     --------
@@ -79,7 +80,11 @@ def parse_cv(cv):
             f"cv={cv!r} is not understood: give a number of folds (5), folds x repeats ('5x2'), "
             "or a scikit-learn splitter"
         )
+    if max(len(digits or "") for digits in match.groups()) > 6:
+        raise ValueError(f"cv={str(cv)[:60]!r}: {MOST_FITS:,} folds in all are the most")
     n_folds, n_repeats = int(match[1]), int(match[2] or 1)
+    if n_folds * n_repeats > MOST_FITS:
+        raise ValueError(f"cv={cv!r}: {MOST_FITS:,} folds in all are the most")
     if n_folds < 2 or n_repeats < 1:
         raise ValueError(f"cv={cv!r}: at least two folds and one repeat are needed")
     return n_folds, n_repeats

@@ -168,8 +168,10 @@ def test_the_model_keeps_what_no_option_changes(segmenter, two, tmp_path):
 
 def test_a_device_that_is_not_there_is_told_once(model, two, tmp_path, capsys):
     arguments = ["segment", *two, "--out", str(tmp_path / "out"), "--model", model]
-    assert main([*arguments, "--device", "abacus"]) == 3
+    assert main([*arguments, "--device", "abacus"]) == 2
     assert capsys.readouterr().err.count("abacus") == 1
+    assert main([*arguments, "--device", "cuda:99"]) == 2
+    assert "not present" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -90,7 +90,7 @@ def test_overlay_is_undone():
         (np.zeros((189, 400, 3), np.uint8), r"shape \(189, 400, 3\)"),
         (np.zeros((189, 503), np.uint8), r"shape \(189, 503\)"),
         (np.tile(np.uint8([10, 200, 10]), (189, 503, 1)), "otherwise than by a red overlay"),
-        ("missing.png", "'missing.png' cannot be read"),
+        ("missing.png", "no file at 'missing.png'"),
     ],
 )
 def test_other_pictures_are_refused(picture, message):

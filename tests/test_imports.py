@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "imaging": [
         "errors",
+        "doors",
         "grids parameters randomness",
         "storage",
         "volumes",

@@ -187,7 +187,7 @@ class TestRefusals:
 
     def test_a_part_too_many(self, saved, tmp_path):
         path = self.rewritten(saved[1], tmp_path, sign=False, more={"extra": b"x"})
-        self.refused(path, "(extra)")
+        self.refused(path, "it holds 'extra'")
 
     def test_another_format(self, saved, tmp_path):
         self.refused(self.rewritten(saved[1], tmp_path, card={"format": 99}), "has format 99")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import AtlasError, ImageError
 from ..grids import open_image
+from ..volumes import read_voxels
 from .atlas import Atlas
 from .tables import distinct
 
@@ -19,10 +20,10 @@ LEAST_PROBABILITY_PERCENT = 25
 def assemble(maps, names, name):
     try:
         image = open_image(maps)
-        data = np.asanyarray(image.dataobj)
+        data = read_voxels(image, repr(name))
         if isinstance(data, np.memmap):  # the file may be written to while the atlas is in use
             data = np.array(data)
-    except (ImageError, EOFError, OSError) as error:
+    except ImageError as error:
         raise AtlasError(f"atlas {name!r}: {error}") from error
     if data.ndim == 4 and data.shape[3] > 1:
         first = min(names, default=0)

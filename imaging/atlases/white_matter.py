@@ -15,6 +15,7 @@ import platformdirs
 
 from ..errors import AtlasError, ImageError
 from ..grids import open_image
+from ..volumes import read_voxels
 from .assembling import assemble
 from .fetching import DEBIAN_URLS, fetch_templates
 from .tables import read_table
@@ -107,8 +108,8 @@ def load_white_matter(name):
             ) from error
     try:
         image = open_image(path)
-        labels = np.asarray(image.dataobj)
-    except (ImageError, EOFError, OSError) as error:
+        labels = np.asarray(read_voxels(image))
+    except ImageError as error:
         raise AtlasError(f"atlas {name!r}: {error}") from error
     if hashlib.sha256(labels.tobytes(order="F")).hexdigest() != known.labels_sha256:
         raise AtlasError(

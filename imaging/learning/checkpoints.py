@@ -6,6 +6,7 @@ unpickling.
 """
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from skorch.callbacks import Callback
 from skorch.history import History
 
+from ..doors.refusals import first_line
+from ..errors import ImagingError
 from ..storage.files import replacing
 
 __all__ = ["Checkpoint", "CheckpointError", "kept_training", "read_checkpoint", "training_file"]
@@ -20,7 +23,7 @@ __all__ = ["Checkpoint", "CheckpointError", "kept_training", "read_checkpoint", 
 FORMAT = 2  # of what settings mean; files of format 1 do not say it
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ImagingError, RuntimeError):
     """A checkpoint does not belong to this training, or cannot be read."""
 
 
@@ -88,6 +91,18 @@ class Checkpoint(Callback):
             return
         state = read_checkpoint(self.path)
         _check_settings(self.path, json.loads(state["settings"]), self._plain_settings())
+        try:
+            self._restore(net, state)
+        except CheckpointError:
+            raise
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"the checkpoint {str(self.path)!r} is of another training "
+                f"({first_line(error)}); delete it to begin again"
+            ) from error
+
+    def _restore(self, net, state):
+        """Put everything back that a checkpoint holds."""
         net.module_.load_state_dict(state["module"])
         net.optimizer_.load_state_dict(state["optimizer"])
         net.history = History([{**row, "batches": []} for row in json.loads(state["history"])])
@@ -154,11 +169,19 @@ def read_checkpoint(path):
         If the file is broken or holds anything but tensors and plain values.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as file:  # torch reads what is damaged without a word
+            damaged = file.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not isinstance(state.get("settings"), str):
+            raise ValueError("it holds something else")
+        json.loads(state["settings"]).items()
+        return state
     except Exception as error:
         raise CheckpointError(
-            f"the checkpoint {str(path)!r} cannot be read ({str(error).splitlines()[0]}); "
-            "delete it to begin again"
+            f"the checkpoint {str(path)!r} cannot be read ({first_line(error)}); delete it to "
+            "begin again"
         ) from error
 
 

@@ -37,11 +37,13 @@ def resolve_device(device="auto"):
         raise ValueError(
             f'device must be "auto", "cpu", "cuda" or "cuda:N", got {device!r}'
         ) from error
-    present = {
-        "cuda": torch.cuda.is_available,
+    here = {
+        "cpu": lambda: 1,
+        "cuda": torch.cuda.device_count,
         "mps": torch.backends.mps.is_available,
-    }.get(resolved.type, lambda: True)
-    if not present():
+        "xpu": torch.xpu.device_count,
+    }.get(resolved.type, lambda: 0)()
+    if (resolved.index or 0) >= here:
         raise ValueError(f'device {device!r} is not present on this machine; use device="auto"')
     return resolved
 

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..parameters import fields_of, marked
 from ..storage.models import (
     ModelFileError,
+    check_patch,
     check_shapes,
     fingerprints,
     model_path,
@@ -15,6 +16,7 @@ from ..storage.models import (
     provenance,
     read_card,
     read_model,
+    shapes_only,
     write_model,
 )
 from ..storage.seen import SeenScans
@@ -156,21 +158,27 @@ def _read(path, model):
 
     from .fitting import build_network
 
-    try:
-        with torch.random.fork_rng():
-            network = build_network(model)
-    except (ValueError, TypeError) as error:
-        raise ModelFileError(
-            f"{str(path)!r} describes an encoder that cannot be built: {error}"
-        ) from error
-    network.projector = network.reconstruction = network.spread = None
+    def build():
+        network = build_network(model)
+        network.projector = network.reconstruction = network.spread = None
+        return network
+
+    def made(how):
+        try:
+            with torch.random.fork_rng():
+                return how(build)
+        except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
+            raise ModelFileError(
+                f"{str(path)!r} describes an encoder that cannot be built: {error}"
+            ) from error
 
     def check(card, shapes):
         check_card(path, card)
-        check_shapes(path, shapes, network)
+        check_shapes(path, shapes, made(shapes_only))
         return card
 
     weights, card = read_model(path, check)
+    network = made(lambda build: build())
     network.load_state_dict(weights)
     return network.eval(), card
 
@@ -200,6 +208,9 @@ def check_card(path, card):
             f"the card of {str(path)!r} has {name}={card.get(name)!r}; it is missing or of the "
             "wrong type"
         )
+    check_patch(path, card["patch_size"])
+    if not all(isinstance(one, str) for one in card["trained_on"]):
+        raise ModelFileError(f"the card of {str(path)!r} has other fingerprints than texts")
 
 
 def _stored_names():

@@ -17,8 +17,11 @@ from ..parameters import (
     COUNT,
     FROM_ZERO,
     NOT_NEGATIVE,
+    PATCH,
     POSITIVE,
     SHARE,
+    SPACING,
+    Channels,
     Each,
     StrOptions,
     parameter,
@@ -63,7 +66,7 @@ class Settings(TrainingSettings, BaseEstimator):
     )
     channels: tuple | None = parameter(
         None,
-        Each(COUNT),
+        Channels(),
         None,
         kind="tuple of int",
         stored=True,
@@ -77,12 +80,12 @@ class Settings(TrainingSettings, BaseEstimator):
         doc="2 takes pictures: NIfTI files of one slice, arrays, PNG files.",
     )
     spacing_mm: float = parameter(
-        4.0, POSITIVE, stored=True, doc="Edge of the voxels that the encoder sees."
+        4.0, SPACING, stored=True, doc="Edge of the voxels that the encoder sees, 0.25 to 50 mm."
     )
     patch_size: int | tuple | None = parameter(
         None,
-        COUNT,
-        Each(COUNT),
+        PATCH,
+        Each(PATCH),
         None,
         kind="int or sequence of int",
         stored=True,

@@ -362,8 +362,9 @@ def _found(path):
     """Entry and array of a file, or None where there is none that is whole."""
     try:
         about, values = _opened(path.read_bytes())
-    except (OSError, ValueError):
+        rows = about["grid_rows"]
+        grid = Grid(tuple(about["grid_shape"]), rows and tuple(map(tuple, rows)))
+        entry = BankEntry(path, tuple(about["shape"]), grid, about["note"], about["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    rows = about["grid_rows"]
-    grid = Grid(tuple(about["grid_shape"]), rows and tuple(map(tuple, rows)))
-    return BankEntry(path, tuple(about["shape"]), grid, about["note"], about["seconds"]), values
+    return entry, values

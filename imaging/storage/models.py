@@ -5,29 +5,38 @@ what has to be in a card is for those to say who write it.
 """
 
 import json
+import math
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from ..doors.refusals import first_line
 from ..errors import ImagingError
 from .files import replacing
 
 __all__ = [
     "WEIGHTS",
     "ModelFileError",
+    "check_patch",
     "check_shapes",
+    "check_weights",
     "fingerprints",
     "model_path",
+    "plain_json",
     "pretrained_path",
     "provenance",
     "read_card",
     "read_model",
+    "shapes_only",
     "write_model",
 ]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 _CARD = "model_card"
+LARGEST_WEIGHT = 1e9  # of trained networks the largest are thousands; squares of these stay numbers
+MOST_PATCH_VOXELS = 2**23  # a little more than 192 x 192 x 192
 
 
 class ModelFileError(ImagingError, ValueError):
@@ -86,18 +95,42 @@ def read_model(path, check):
     Raises
     ------
     ModelFileError
-        If there is no such file, it is broken, `check` refuses it, or a weight is not finite.
+        If there is no such file, it is broken, `check` refuses it, or a weight is no number that a
+        trained network has.
     """
-    import torch
-
     with _opened(path) as (file, card):
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         card = check(card, shapes)
         weights = {name: file.get_tensor(name) for name in shapes}
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelFileError(f"{str(path)!r} holds values in {name!r} that are not finite")
+    check_weights(path, weights)
     return weights, card
+
+
+def check_weights(path, weights):
+    """Refuse weights that no trained network has, since their results would be no numbers.
+
+    Parameters
+    ----------
+    path : path
+    weights : dict of str to Tensor
+
+    Raises
+    ------
+    ModelFileError
+    """
+    import torch
+
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        largest = float(tensor.to(torch.float32).abs().max())
+        if not math.isfinite(largest):
+            raise ModelFileError(f"{str(path)!r} holds values in {name!r} that are not finite")
+        if largest > LARGEST_WEIGHT:
+            raise ModelFileError(
+                f"{str(path)!r} holds {largest:.3g} in {name!r}, larger than the weights of any "
+                "trained network; copy the file again, or train anew with a lower learning rate"
+            )
 
 
 def read_card(path):
@@ -134,6 +167,70 @@ def check_shapes(path, found, network):
                 f"{str(path)!r} holds {name!r} of shape {found.get(name)}, where the network of "
                 f"its card has {expected.get(name)}"
             )
+
+
+def check_patch(path, size):
+    """Refuse a patch of a card that is larger than any training sample.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    size = size if isinstance(size, (list, tuple)) else [size]
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size)
+    if not whole or math.prod(size) > MOST_PATCH_VOXELS:
+        raise ModelFileError(
+            f"the model card of {str(path)!r} has a patch_size of {list(size)}, which cannot be: "
+            f"whole numbers above 0 were expected, {MOST_PATCH_VOXELS:,} voxels at most"
+        )
+
+
+def shapes_only(build):
+    """The network that `build` makes, of shapes without values where its code can do that.
+
+    So whatever a card asks for is compared with the weights in the file before it takes memory.
+
+    Parameters
+    ----------
+    build : callable
+
+    Returns
+    -------
+    torch.nn.Module
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta" not in str(error):
+            raise
+    return build()
+
+
+def plain_json(text):
+    """The values of a JSON text; ValueError of anything else, such as NaN or endless nesting.
+
+    Examples
+    --------
+    >>> plain_json('{"spacing_mm": NaN}')
+    Traceback (most recent call last):
+        ...
+    ValueError: NaN stands where a number was expected
+    """
+
+    def refuse(constant):
+        raise ValueError(f"{constant} stands where a number was expected")
+
+    def finite(digits):
+        number = float(digits)
+        return number if math.isfinite(number) else refuse(digits)
+
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def provenance(training_data, scores, seen):
@@ -215,15 +312,21 @@ def _opened(path):
     """The file of a model and its card."""
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
+    path = Path(path).expanduser()
+    if not os.path.isfile(path):
         raise ModelFileError(f"no model at {str(path)!r}; correct the path")
     try:
         with safe_open(path, "pt") as file:
             yield file, _parsed(path, (file.metadata() or {}).get(_CARD))
-    except (SafetensorError, OSError) as error:
+    except ImagingError:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise ModelFileError(
-            f"{str(path)!r} is no safetensors file ({str(error).splitlines()[0]}); copy it again"
+            f"{str(path)!r} is no safetensors file ({first_line(error)}); copy it again"
+        ) from error
+    except MemoryError as error:
+        raise ModelFileError(
+            f"{str(path)!r} needs more memory than there is; copy it again"
         ) from error
 
 
@@ -233,8 +336,8 @@ def _parsed(path, text):
             f"{str(path)!r} has no model card; it was not written by `save` of a model"
         )
     try:
-        card = json.loads(text)
-    except json.JSONDecodeError as error:
+        card = plain_json(text)
+    except ValueError as error:
         raise ModelFileError(f"the model card of {str(path)!r} is no JSON ({error})") from error
     if not isinstance(card, dict):
         raise ModelFileError(f"the model card of {str(path)!r} is no table of names and values")

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ImageError
 from ..grids import open_image
 from ..physics.tissues import TISSUES
+from ..volumes import read_voxels
 
 __all__ = ["FREESURFER_TISSUES", "read_label_map", "template_label_map"]
 
@@ -96,7 +97,8 @@ def read_label_map(image, table=None):
     import nibabel as nib
 
     table = FREESURFER_TISSUES if table is None else table
-    image = nib.as_closest_canonical(open_image(image))
+    opened = open_image(image)
+    image = nib.as_closest_canonical(nib.Nifti1Image(read_voxels(opened), opened.affine))
     data = np.asanyarray(image.dataobj)
     codes = np.rint(data).astype(np.int32)
     if not np.array_equal(codes, data):

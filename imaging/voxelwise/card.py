@@ -10,13 +10,14 @@ from typing import get_args
 
 import numpy as np
 
-from ..parameters import fields_of
-from ..storage.models import ModelFileError
+from ..parameters import SPACING, Channels, fields_of, shown
+from ..storage.models import ModelFileError, check_patch
 from .settings import Settings, per_axis
 
 __all__ = ["FORMAT", "as_format_2", "check_card", "plain_parameters", "restored", "stored_fields"]
 
 FORMAT = 2
+MOST_OUTPUTS = 1000
 
 _NEEDED = {
     "format": int,
@@ -101,14 +102,35 @@ def check_card(path, card):
             )
     dims, size = card["spatial_dims"], card["patch_size"]
     size = size if isinstance(size, list) else [size]
-    if dims not in (2, 3) or len(size) != dims or not all(isinstance(n, int) for n in size):
+    if dims not in (2, 3) or len(size) != dims:
         raise ModelFileError(f"{named} has a patch_size of {size} for {dims} axes")
+    check_patch(path, size)
     outputs = card["outputs"]
-    if not 0 < card["spacing_mm"] < np.inf or not outputs or len(set(outputs)) < len(outputs):
+    if (
+        not SPACING.is_satisfied_by(card["spacing_mm"])
+        or not 0 < len(outputs) <= MOST_OUTPUTS
+        or not all(isinstance(name, str) for name in outputs)
+        or len(set(outputs)) < len(outputs)
+    ):
         raise ModelFileError(
-            f"{named} has spacing_mm={card['spacing_mm']!r} and outputs {outputs!r}, which cannot "
-            "be"
+            f"{named} has spacing_mm={card['spacing_mm']!r} and outputs {shown(outputs)}, which "
+            "cannot be"
         )
+    channels = card["channels"]
+    if channels is not None and not Channels().is_satisfied_by(channels):
+        raise ModelFileError(f"{named} has channels={shown(channels)}, which cannot be")
+    _check_origin(named, card)
+
+
+def _check_origin(named, card):
+    """Refuse what a card says of its task, scores and scans that is not of their kind."""
+    if not isinstance(card["task"].get("name"), str):
+        raise ModelFileError(f"{named} does not name its task")
+    for name, value in card["scores"].items():
+        if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value):
+            raise ModelFileError(f"{named} has the score {name}={shown(value)}; no number")
+    if not all(isinstance(one, str) for one in card.get("trained_on", [])):
+        raise ModelFileError(f"{named} has trained_on={shown(card['trained_on'])}; no fingerprints")
 
 
 def _kinds(annotation):

@@ -19,6 +19,7 @@ from ..volumes import (
     is_raster,
     read_picture,
     read_volume,
+    read_voxels,
     restore_grid,
 )
 
@@ -137,7 +138,7 @@ def prepare(scan, spacing_mm, spatial_dims=3, *, allow_empty=False):
         return Prepared(upright, upright)
     original = open_image(scan)
     shape = (*original.shape, 1, 1)[:3]
-    data = np.asanyarray(original.dataobj, dtype=np.float32).reshape(shape)
+    data = read_voxels(original).astype(np.float32, copy=False).reshape(shape)
     image = nib.as_closest_canonical(nib.Nifti1Image(data, original.affine))
     if allow_empty:  # `read_picture` refuses what is zero everywhere
         upright = np.squeeze(np.asanyarray(image.dataobj)).T[::-1]

@@ -18,8 +18,11 @@ from ..parameters import (
     CHANCE,
     COUNT,
     FROM_ZERO,
+    PATCH,
     POSITIVE,
     SHARE,
+    SPACING,
+    Channels,
     Each,
     Interval,
     StrOptions,
@@ -55,7 +58,7 @@ class Settings(TrainingSettings, BaseEstimator):
     )
     channels: tuple | None = parameter(
         None,
-        Each(COUNT),
+        Channels(),
         None,
         stored="always",
         kind="tuple of int",
@@ -122,14 +125,15 @@ class Settings(TrainingSettings, BaseEstimator):
     )
     spacing_mm: float = parameter(
         1.0,
-        POSITIVE,
+        SPACING,
         stored="always",
-        doc="Edge of the voxels that the network sees; every scan is resized to it.",
+        doc="""
+            Edge of the voxels that the network sees, .25 to 50 mm; every scan is resized to it.""",
     )
     patch_size: int | tuple = parameter(
         64,
-        COUNT,
-        Each(COUNT),
+        PATCH,
+        Each(PATCH),
         stored="always",
         kind="int or sequence of int",
         doc="Voxels of a training sample and of a window afterwards.",
@@ -187,9 +191,9 @@ class Settings(TrainingSettings, BaseEstimator):
     )
     overlap: float = parameter(
         0.5,
-        SHARE,
+        Interval(Real, 0, 0.9, closed="both"),
         stored="later",
-        doc="Of neighbouring windows, which are averaged with Gaussian weights.",
+        doc="Of neighbouring windows, at most .9, which are averaged with Gaussian weights.",
     )
     test_time_mirroring: bool | tuple = parameter(
         False,

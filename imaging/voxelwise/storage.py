@@ -10,10 +10,11 @@ from ..storage.models import (
     pretrained_path,
     provenance,
     read_model,
+    shapes_only,
     write_model,
 )
 from ..storage.seen import SeenScans
-from .card import FORMAT, as_format_2, check_card, plain_parameters, restored
+from .card import FORMAT, as_format_2, check_card, plain_parameters, restored, stored_fields
 
 __all__ = ["StoredModel", "read_network", "trained_weights"]
 
@@ -81,6 +82,12 @@ class StoredModel:
         """
         network, card = read_network(path)
         stored = restored(card, cls)
+        needed = [n for n, f in stored_fields(cls)[1].items() if f.metadata["stored"] == "always"]
+        if missing := [name for name in needed if name not in card["task"]]:
+            raise ModelFileError(
+                f"the model card of {str(path)!r} says nothing of {missing[0]!r}; load it with the "
+                "class that wrote it, or get it again"
+            )
         model = cls(**{**stored, "initial_weights": str(path), **parameters})
         model.outputs_ = tuple(card["outputs"])
         try:
@@ -150,17 +157,15 @@ def read_network(path):
         If there is no such file, it is broken, its card lacks something, or its weights do not fit
         the network that the card describes.
     """
-    built = []
 
     def check(card, shapes):
         card = as_format_2(card)
         check_card(path, card)
-        built.append(_network(path, card))
-        check_shapes(path, shapes, built[0])
+        check_shapes(path, shapes, _network(path, card, shapes_only))
         return card
 
     weights, card = read_model(path, check)
-    (network,) = built
+    network = _network(path, card)
     network.load_state_dict(weights)
     return network.eval(), card
 
@@ -197,22 +202,25 @@ def trained_weights(model, settings):
     return network.state_dict(), card
 
 
-def _network(path, card):
+def _network(path, card, built=lambda build: build()):
     import torch
 
     from ..nets.voxelwise import build_voxelwise
 
+    def build():
+        return build_voxelwise(
+            card["architecture"],
+            len(card["outputs"]),
+            spatial_dims=card["spatial_dims"],
+            channels=None if card["channels"] is None else tuple(card["channels"]),
+            deep_supervision=card["deep_supervision"],
+            dropout=card["dropout"],
+        )
+
     try:
         with torch.random.fork_rng():  # random weights that are overwritten
-            return build_voxelwise(
-                card["architecture"],
-                len(card["outputs"]),
-                spatial_dims=card["spatial_dims"],
-                channels=None if card["channels"] is None else tuple(card["channels"]),
-                deep_supervision=card["deep_supervision"],
-                dropout=card["dropout"],
-            )
-    except (ValueError, TypeError) as error:
+            return built(build)
+    except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
         raise ModelFileError(
             f"{str(path)!r} describes a network that cannot be built: {error}"
         ) from error

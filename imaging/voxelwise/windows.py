@@ -1,12 +1,14 @@
 """Results of a trained network: windows, mirrored copies, draws of dropout."""
 
 import copy
+import math
 from contextlib import contextmanager
 from itertools import combinations
 
 import numpy as np
 import torch
 
+from ..errors import ImageError
 from ..learning.device import private_torch_state
 from ..storage.tensors import as_tensor
 from .settings import per_axis
@@ -15,6 +17,7 @@ from .training import Outputs
 __all__ = ["apply_windows", "dropout_layers", "head_box", "mirrored_axes"]
 
 _WINDOWS_AT_ONCE = 2
+_MOST_WINDOWS = 50_000
 
 
 def apply_windows(
@@ -56,6 +59,11 @@ def apply_windows(
     -------
     mean : ndarray of shape (n_kept, *spatial), float32
     variance : ndarray of the same shape, or None without `draws`
+
+    Raises
+    ------
+    ImageError
+        If there are too many windows, or a value is not finite.
     """
     from monai.inferers import sliding_window_inference
 
@@ -70,6 +78,7 @@ def apply_windows(
     # Windows of nothing but air were never trained on: normalised, their noise looks like anything.
     everywhere = tuple(slice(0, n) for n in array.shape)
     box = everywhere if task.outside is None else head_box(array)
+    _check_windows(array[box].shape, patch_size, overlap)
     image = as_tensor(np.ascontiguousarray(array[box]))[None, None].to(device)
     flips = [
         tuple(2 + a for a in chosen)
@@ -98,6 +107,11 @@ def apply_windows(
                     squares = squares + found.square()
                 count += 1
     mean = total / count
+    if not bool(torch.isfinite(mean).all()):
+        raise ImageError(
+            "the network gives values that are not finite for this scan; its weights or the "
+            "intensities of the scan are damaged: look at both"
+        )
     whole = np.zeros((len(keep), *array.shape), np.float32)
     if task.outside is not None:
         for values, number in zip(whole, keep, strict=True):
@@ -160,6 +174,21 @@ def head_box(array, margin=3):
         low, high = int(filled[0]) - margin, int(filled[-1]) + 1 + margin
         box.append(slice(max(0, low), min(count, high)))
     return tuple(box)
+
+
+def _check_windows(shape, patch_size, overlap):
+    """Refuse scans that would take days, before the first window."""
+    steps = [max(1, int(size * (1 - overlap))) for size in patch_size]
+    count = math.prod(
+        1 + max(0, math.ceil((n - size) / step))
+        for n, size, step in zip(shape, patch_size, steps, strict=True)
+    )
+    if count > _MOST_WINDOWS:
+        voxels, size = (" x ".join(map(str, row)) for row in (shape, patch_size))
+        raise ImageError(
+            f"{voxels} voxels need {count:,} windows of {size}, more than {_MOST_WINDOWS:,}; give "
+            "a larger patch_size, less overlap or a larger spacing_mm"
+        )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ together, so that one look mends the folder.
 import math
 import re
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,17 @@ import pandas as pd
 
 from imaging.errors import ImageError
 from imaging.grids import open_image
-from imaging.volumes import PICTURE_SUFFIXES, read_picture
+from imaging.volumes import is_raster, read_picture, read_voxels
 
-from ..cells import nearest
+from ..cells import LARGEST_OUTCOME, nearest
 from ..errors import CohortError
+from ..oddities import texts_among_numbers
+from .tables import check_numbers, line_of, read_participants
 
-__all__ = ["load_cohort", "load_patients"]
+__all__ = ["check_pattern", "load_cohort", "load_patients"]
 
-_MISSING = ["n/a", "N/A", "NA", "nan", "NaN", ""]
 _LISTED = 20
+_LARGEST_WHOLE = 2**53  # beyond it, floats are not all whole numbers
 
 
 def load_cohort(participants_tsv, images, *, target, require="all"):
@@ -33,11 +34,14 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
     ----------
     participants_tsv : str or os.PathLike
         Tab-separated table with a column ``participant_id``, one row per patient; "n/a" is a
-        missing value.
+        missing value. UTF-8, or UTF-16 with a byte-order mark. There is no quoting, as BIDS says: a
+        quotation mark is a character like others.
     images : dict of str to str
         Column to make: pattern of its files, relative to the folder of the table. A file belongs to
         the patient whose id is a whole part of its path: ``sub-01`` matches
-        ``sub-01/anat/sub-01_T1w.nii.gz`` and never ``sub-011_T1w.nii.gz``. For example
+        ``sub-01/anat/sub-01_T1w.nii.gz`` and never ``sub-011_T1w.nii.gz``; an id without ``sub-``
+        has to begin the name of the file or of a folder. A file whose path names two patients
+        belongs to none. For example
         ``{"t1w": "sub-*/anat/*_T1w.nii.gz", "lesion": "derivatives/lesions/*_mask.nii.gz"}``.
     target : str
         Column of the table that holds the outcome. Patients without it are left out, with a
@@ -56,13 +60,14 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
     Raises
     ------
     CohortError
-        If the table cannot be read, a patient id is missing or doubled, the target is missing, no
-        patient remains, or (with ``require="all"``) a scan is missing, doubled or unreadable.
+        If the table cannot be read, a patient id is missing or doubled, the target is missing or
+        holds texts among numbers or numbers that cannot be, no patient remains, or (with
+        ``require="all"``) a scan is missing, doubled or unreadable.
 
     Warns
     -----
     UserWarning
-        If patients are left out.
+        If patients are left out, or cells hold quotation marks.
 
     Notes
     -----
@@ -80,13 +85,14 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
             f"column {target!r} not found in {str(path)!r}; it has {', '.join(table.columns)}"
             f"{nearest(target, table.columns) or '.'} Give one of them as target"
         )
-    table = _with_target(table, target)
+    table = _with_target(table, target, path)
     scans = _usable_scans(table, path, images, require)
     X = scans.join(table.drop(columns=target))
     y = table[target].loc[X.index]
-    if pd.api.types.is_float_dtype(y.dtype) and (y == y.round()).all():
+    whole = pd.api.types.is_float_dtype(y.dtype) and (y == y.round()).all()
+    if whole and y.abs().max() <= _LARGEST_WHOLE:
         y = y.astype(np.int64)
-    X.attrs["cohort"] = {**_about(X, path, images), "target": target}
+    X.attrs, y.attrs = {"cohort": {**_about(X, path, images), "target": target}}, {}
     return X, y
 
 
@@ -115,7 +121,7 @@ def load_patients(participants_tsv, images, *, require="all"):
     """
     path, table = _opened(participants_tsv, images, require)
     X = _usable_scans(table, path, images, require).join(table)
-    X.attrs["cohort"] = _about(X, path, images)
+    X.attrs = {"cohort": _about(X, path, images)}
     return X
 
 
@@ -128,8 +134,10 @@ def _opened(participants_tsv, images, require):
             f"images must name each column with the pattern of its files, got {images!r}; write "
             "{'t1w': 'sub-*/anat/*_T1w.nii.gz'}"
         )
+    for name, pattern in images.items():
+        check_pattern(pattern, name)
     path = Path(participants_tsv).expanduser().absolute()
-    table = _read_table(path)
+    table = read_participants(path)
     clash = [name for name in images if name in table.columns]
     if clash:
         raise CohortError(
@@ -174,46 +182,41 @@ def _usable_scans(table, path, images, require):
     return scans
 
 
-def _read_table(path):
-    if path.is_dir():
-        raise CohortError(f"{str(path)!r} is a folder; give the path of its participants.tsv")
-    if not path.is_file():
-        raise CohortError(f"no file at {str(path)!r}; give the path of participants.tsv")
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            keep_default_na=False,
-            na_values=_MISSING,
-            dtype={"participant_id": str},
-            encoding="utf-8-sig",
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+def check_pattern(pattern, name="images"):
+    """Refuse a pattern that cannot find files below a folder.
+
+    Parameters
+    ----------
+    pattern : str
+    name : str
+        Of its column.
+
+    Raises
+    ------
+    CohortError
+
+    Examples
+    --------
+    >>> check_pattern("/scans/*.nii.gz", "t1w")
+    Traceback (most recent call last):
+        ...
+    prognosis.errors.CohortError: images['t1w'] is '/scans/*.nii.gz'; give a pattern relative to the
+    folder of the table, such as 'sub-*/anat/*_T1w.nii.gz'
+    """
+    wrong = not isinstance(pattern, str) or not pattern.strip() or "\0" in pattern
+    if not wrong:
+        parts = re.split(r"[/\\]", pattern)
+        wrong = Path(pattern).is_absolute() or pattern.startswith("~") or len(pattern) > 1000
+        wrong |= any("**" in part and part != "**" for part in parts)
+        wrong |= Path(pattern) == Path(".") or parts.count("**") > 3
+    if wrong:
         raise CohortError(
-            f"{str(path)!r} cannot be read as a tab-separated table ({error}); save it as such"
-        ) from error
-    if "participant_id" not in table.columns:
-        raise CohortError(
-            f"{str(path)!r} has no column 'participant_id' (found {', '.join(table.columns)}); "
-            "rename the column of patient ids, and separate columns by tabs"
+            f"images[{name!r}] is {pattern!r:.200}; give a pattern relative to the folder of the "
+            "table, such as 'sub-*/anat/*_T1w.nii.gz'"
         )
-    nameless = np.flatnonzero(table["participant_id"].isna())
-    if nameless.size:
-        raise CohortError(
-            f"{str(path)!r} has no participant_id in line {nameless[0] + 2}; fill it in or delete "
-            "the line"
-        )
-    table = table.set_index(table.pop("participant_id").str.strip().rename("patient"))
-    doubled = table.index[table.index.duplicated()].unique()
-    if len(doubled):
-        raise CohortError(
-            f"{str(path)!r} lists {', '.join(doubled[:_LISTED])} more than once; keep one line per "
-            "patient"
-        )
-    return table
 
 
-def _with_target(table, target):
+def _with_target(table, target, path):
     known = table[target].notna()
     if not known.any():
         raise CohortError(f"column {target!r} is empty for every patient; give another target")
@@ -223,7 +226,17 @@ def _with_target(table, target):
             "missing",
             stacklevel=3,
         )
-    return table[known]
+    table = table[known]
+    if pd.api.types.is_numeric_dtype(table[target].dtype):
+        check_numbers(table, target, path, low=-LARGEST_OUTCOME, high=LARGEST_OUTCOME)
+    else:
+        odd = texts_among_numbers(table[target])
+        if odd is not None:
+            raise CohortError(
+                f"{str(path)!r}, {line_of(table, odd)}, row {odd!r}, column {target!r}: found "
+                f"{table[target][odd]!r} among numbers; correct it, or write n/a"
+            )
+    return table
 
 
 def _find_scans(patients, folder, images):
@@ -233,7 +246,7 @@ def _find_scans(patients, folder, images):
     owner = _owner_of(patients)
     for column, pattern in images.items():
         found = {}
-        for file in sorted(folder.glob(pattern)):
+        for file in _matching(folder, pattern):
             found.setdefault(owner(file.relative_to(folder)), []).append(file)
         for patient in patients:
             files = found.get(patient, [])
@@ -242,23 +255,63 @@ def _find_scans(patients, folder, images):
                 scans.loc[patient, column] = str(files[0])
             else:
                 problems.append(f"{patient}, {column!r}: {problem}")
+        if found.get(_NOBODY) and any(not found.get(patient) for patient in patients):
+            names = ", ".join(str(file.relative_to(folder)) for file in found[_NOBODY][:3])
+            problems.append(
+                f"{len(found[_NOBODY])} files match {pattern!r} but name several patients, or one "
+                f"who is not in the table ({names}); they belong to nobody"
+            )
     return scans, problems
 
 
+def _matching(folder, pattern):
+    """Files that match a pattern, in the order of their names."""
+    try:
+        return sorted(file for file in folder.glob(pattern) if ".." not in file.parts)
+    except (OSError, ValueError, NotImplementedError, RecursionError) as error:
+        raise CohortError(
+            f"the pattern {pattern!r:.200} finds no files ({error}); correct it"
+        ) from error
+
+
+_NOBODY = object()
+
+
 def _owner_of(patients):
-    """Function from a relative path to the patient whose id is a whole part of it, or None."""
+    """Function from a relative path to the patient whose id is a whole part of it.
+
+    A label ``sub-...`` decides wherever there is one. Otherwise the name of a file or folder has to
+    begin with the id. `_NOBODY` of a path that names several patients, or, by its label or by the
+    form of its names, perhaps one who is not in the table; None of one that names none.
+    """
     by_name = {patient.removeprefix("sub-"): patient for patient in patients}
     # The longest first, so that "01_b" is not taken for "01".
     names = "|".join(re.escape(name) for name in sorted(by_name, key=len, reverse=True))
-    labelled = re.compile(rf"(?<=[/_.])sub-({names})(?=[/_.])")
-    bare = re.compile(rf"(?<=[/_.])({names})(?=[/_.])")
+    label = re.compile(rf"(?<=[/_.])sub-(?:({names})(?=[/_.])|[^/_.]*)")
+    bare = re.compile(rf"/({names})(?=[/_.])")
+    begins = re.compile(r"/([^/_.]+)(?=[/_.])")
+    forms = {_form(name) for name in by_name}
 
     def owner(path):
         text = f"/{path.as_posix()}"
-        match = labelled.search(text) or bare.search(text)
-        return by_name[match[1]] if match else None
+        found = {match[1] for match in label.finditer(text)}
+        if not found:
+            places = {match.start(1): match[1] for match in bare.finditer(text)}
+            found = set(places.values())
+            if found:
+                others = [m for m in begins.finditer(text) if m.start(1) not in places]
+                found |= {None for m in others if _form(m[1]) in forms}
+        if not found:
+            return None
+        (name, *further) = found
+        return _NOBODY if further or name is None else by_name[name]
 
     return owner
+
+
+def _form(name):
+    """What ids of one kind have in common: "A017" and "B203" are "a000"."""
+    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", name))
 
 
 def _problem(files, folder, pattern):
@@ -268,25 +321,27 @@ def _problem(files, folder, pattern):
         names = ", ".join(str(file.relative_to(folder)) for file in files[:3])
         return f"{len(files)} files match {pattern!r} ({names}); keep one or narrow the pattern"
     try:
-        if str(files[0]).lower().endswith(PICTURE_SUFFIXES):
-            read_picture(files[0])
-        elif not _looks_whole(files[0]):
-            np.asanyarray(open_image(files[0]).dataobj)
+        if is_raster(files[0]):
+            read_picture(files[0], allow_empty=True)
+        else:
+            image = open_image(files[0])
+            if not _looks_whole(files[0], image):
+                read_voxels(image)
     except ImageError as error:
         return str(error)
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        return f"{str(files[0])!r} ends early or is corrupt ({error}); copy the file again"
     return None
 
 
-def _looks_whole(file):
+def _looks_whole(file, image):
     """Whether the length of a file is what its header promises: a check without reading voxels."""
-    image = open_image(file)
     if not hasattr(image.dataobj, "offset"):
         return False
     promised = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     if file.suffix != ".gz":
         return file.stat().st_size >= promised
-    with open(file, "rb") as compressed:  # gzip ends with the length of what it holds
-        compressed.seek(-4, 2)
-        return int.from_bytes(compressed.read(), "little") == promised % 2**32
+    try:
+        with open(file, "rb") as compressed:  # gzip ends with the length of what it holds
+            compressed.seek(-4, 2)
+            return int.from_bytes(compressed.read(), "little") == promised % 2**32
+    except OSError as error:
+        raise ImageError(f"{str(file)!r} cannot be read ({error}); copy it again") from error

@@ -34,7 +34,7 @@ def read_record(record, files, made_from):
         checksum = found.pop("checksum")
         whole = checksum == _checksum(found) and found["made_from"] == list(made_from)
         return found["values"] if whole and found["files"] == _contents(files) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

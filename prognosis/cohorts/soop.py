@@ -5,6 +5,7 @@ once, because a network would otherwise read the lesion from it.
 """
 
 import os
+import re
 import shutil
 import urllib.request
 import warnings
@@ -19,12 +20,14 @@ import platformdirs
 from joblib import Parallel, delayed
 
 from imaging import overlay
+from imaging.doors.pictures import pixels
 from imaging.errors import ImageError
 from imaging.storage.contents import file_content
 from imaging.storage.files import making_folder, replacing
 
 from ..errors import CohortError, DownloadError
 from .records import read_record, write_record
+from .tables import check_numbers, line_of, read_participants
 
 __all__ = ["fetch_soop", "load_soop", "recover_picture"]
 
@@ -37,6 +40,15 @@ PICTURE = "PNG/{patient}_lesion.nii.png"
 SECTIONS_SHAPE = (189, 503)
 POOR_OUTCOME_ABOVE_MRS = 2
 OLDEST_AGE_YEARS = 89
+MOST_UNPACKED_BYTES = 5_000_000_000
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # ids become names of files
+_COLUMNS = {  # lowest and highest value, and whether only whole numbers can be
+    "gs_rankin_6isdeath": (0, 6, True),
+    "nihss": (0, 42, True),
+    "priorstroke": (0, 1, True),
+    "bmi": (5, 150, False),
+}
 
 _TARGETS = {
     "poor_outcome": "poor outcome: modified Rankin Scale above 2 (dependent or dead)",
@@ -81,7 +93,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
     Raises
     ------
     CohortError
-        If the data are not there, or `target` is unknown.
+        If the data are not there, their table is not what it should be, or `target` is unknown.
     DownloadError
         If the download fails; nothing of it is kept.
 
@@ -111,13 +123,7 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
                 "variable PROGNOSIS_DATA"
             )
         fetch_soop(folder, url=ARCHIVE_URL)
-    table = pd.read_csv(folder / TABLE, sep="\t", na_values=["n/a"], dtype={"age": str})
-    table = table.set_index(table["participant_id"].rename("patient")).rename(
-        columns={"priorstroke": "prior_stroke", "gs_rankin_6isdeath": "mrs"}
-    )
-    table["age"] = pd.to_numeric(
-        table["age"].str.replace(f"{OLDEST_AGE_YEARS}+", "89", regex=False)
-    )
+    table = _read_table(folder / TABLE)
     outcome = table["nihss" if target == "nihss" else "mrs"]
     table = table[outcome.notna()]
     table = table[_has_images(folder, table.index)]
@@ -162,6 +168,38 @@ def load_soop(data_home=None, *, target="poor_outcome", download=False, cache=No
     return X, y.rename(target)
 
 
+def _read_table(path):
+    """The table of participants, with names of ours; refuses what cannot stand in it."""
+    table = read_participants(path, texts=["age"])
+    missing = [name for name in ("age", *_COLUMNS, "sex") if name not in table.columns]
+    if missing:
+        raise CohortError(
+            f"{str(path)!r} has no column {missing[0]!r} (found {', '.join(table.columns)}); it is "
+            "not the table of this cohort: get it again"
+        )
+    odd = [patient for patient in table.index if not _ID.fullmatch(patient)]
+    if odd:
+        raise CohortError(
+            f"{str(path)!r}, {line_of(table, odd[0])}: the participant_id {odd[0]!r} is none of "
+            "this cohort; get the table again"
+        )
+    ages = table["age"].str.strip().replace(f"{OLDEST_AGE_YEARS}+", str(OLDEST_AGE_YEARS))
+    table["age"] = pd.to_numeric(ages, errors="coerce").where(ages.notna())
+    unread = ages.notna() & table["age"].isna()
+    if unread.any():
+        patient = table.index[unread][0]
+        raise CohortError(
+            f"{str(path)!r}, {line_of(table, patient)}, column 'age': found "
+            f"{ages[patient]!r} where a number or '{OLDEST_AGE_YEARS}+' was expected; correct it"
+        )
+    check_numbers(table, "age", path, low=0, high=120)
+    for name, (low, high, whole) in _COLUMNS.items():
+        check_numbers(table, name, path, low=low, high=high, whole=whole)
+        table[name] = pd.to_numeric(table[name])
+    table.attrs = {}
+    return table.rename(columns={"priorstroke": "prior_stroke", "gs_rankin_6isdeath": "mrs"})
+
+
 def recover_picture(picture):
     """Take the red lesion overlay off a published picture.
 
@@ -192,7 +230,9 @@ def recover_picture(picture):
     (200, [100])
     """
     if isinstance(picture, (str, os.PathLike)):
-        name, colours = repr(str(picture)), _read_colours(picture)
+        name, colours = repr(str(picture)), pixels(picture, "RGB")
+        if colours.ndim == 2:  # saved in grey, since nothing was painted over it
+            colours = np.repeat(colours.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
     else:
         name, colours = "the picture", np.asarray(picture)
     rows, columns = SECTIONS_SHAPE
@@ -261,6 +301,7 @@ def _download(url, path):
 
 def _unpack(archive, folder):
     """Unpack what is needed; zipfile compares the checksum of every file it reads to its end."""
+    unpacked = 0
     with zipfile.ZipFile(archive) as contents:
         for member in contents.infolist():
             # The archive holds one folder, named after the repository and its version.
@@ -268,6 +309,9 @@ def _unpack(archive, folder):
             wanted = parts[:1] in (("NIfTI",), ("PNG",)) or "/".join(parts) in (TABLE, "LICENSE")
             if member.is_dir() or not wanted or ".." in parts:
                 continue
+            unpacked += member.file_size
+            if unpacked > MOST_UNPACKED_BYTES:
+                raise EOFError(f"the archive unpacks to more than {MOST_UNPACKED_BYTES:,} bytes")
             target = folder.joinpath(*parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             with contents.open(member) as source, open(target, "wb") as file:
@@ -332,15 +376,3 @@ def _grey_picture(source, patient, cache):
         Image.fromarray(grey).save(temporary, compress_level=1)
     write_record(record, [target], made_from)
     return str(target)
-
-
-def _read_colours(path):
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ImageError(
-            f"{str(path)!r} cannot be read as a picture ({error}); copy it again"
-        ) from error

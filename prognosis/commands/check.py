@@ -1,7 +1,5 @@
 """``prognosis check``: where the images of a cohort lie, before anything is learnt from them."""
 
-from pathlib import Path
-
 from .common import (
     BAD_DATA,
     OK,
@@ -12,9 +10,12 @@ from .common import (
     check_out,
     imaging_effect,
     load_named_cohort,
+    place,
     say,
     tell,
     use_cache_folder,
+    whole,
+    write_csv,
 )
 
 __all__ = ["add", "run"]
@@ -38,14 +39,20 @@ def add(commands):
     )
     add = parser.add_argument
     add_named_cohort(add)
-    add("--out", required=True, type=Path, metavar="DIR", help="for index.html and images.csv")
+    add("--out", required=True, type=place, metavar="DIR", help="for index.html and images.csv")
     add(
         "--lesion",
         action="append",
         metavar="COLUMN",
         help="lesion masks (default: 'lesion' where it exists); repeat for more",
     )
-    add("--labels", type=int, nargs="+", metavar="N", help="labels that are lesion in the masks")
+    add(
+        "--labels",
+        type=whole(1, 2**31),
+        nargs="+",
+        metavar="N",
+        help="labels that are lesion in the masks",
+    )
     add("--imaging-effect", type=imaging_effect, default=1.0, metavar="X", help="as for compare")
 
 
@@ -76,7 +83,7 @@ def run(options):
                 sheet=folder / "index.html",
                 n_jobs=options.n_jobs,
             )
-            table.to_csv(folder / "images.csv")
+            write_csv(table, folder / "images.csv")
     except OSError as error:
         raise NotWrittenError(f"the sheet could not be written: {error}") from error
     counts = table["verdict"].value_counts()

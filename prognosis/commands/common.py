@@ -8,6 +8,21 @@ import os
 import sys
 from pathlib import Path
 
+from .values import (
+    device_name,
+    folder,
+    imaging_effect,
+    job_count,
+    named_pattern,
+    number,
+    open_probability,
+    patients,
+    place,
+    positive_int,
+    seed,
+    whole,
+)
+
 __all__ = [
     "BAD_DATA",
     "EXIT_CODES",
@@ -23,16 +38,24 @@ __all__ = [
     "add_named_cohort",
     "add_soop_options",
     "check_out",
+    "device_name",
     "find_class",
+    "folder",
     "imaging_effect",
+    "job_count",
     "load_named_cohort",
     "named_pattern",
+    "number",
     "open_probability",
     "participants_file",
+    "place",
     "positive_int",
     "say",
+    "seed",
     "tell",
     "use_cache_folder",
+    "whole",
+    "write_csv",
 ]
 
 OK, USAGE, BAD_DATA, MODEL_FAILED, NOT_WRITTEN, INTERRUPTED = 0, 2, 3, 4, 5, 130
@@ -88,7 +111,7 @@ def add_command(commands, name, run, *, help, description, interrupted=NOTHING_W
 
 def add_soop_options(add):
     """Options of the Stroke Outcome Optimization Project; `add` is an ``add_argument``."""
-    add("--data-home", metavar="FOLDER", help="where soop is, or is put")
+    add("--data-home", type=folder, metavar="FOLDER", help="where soop is, or is put")
     add("--download", action="store_true", help="fetch soop when it is not there")
 
 
@@ -115,11 +138,16 @@ def add_named_cohort(add):
     add("--target", metavar="COLUMN", help="outcome; a table of your own needs it")
     add_images_option(add)
     add_soop_options(add)
-    add("--n-patients", type=positive_int, default=300, metavar="N", help="simulated patients")
-    add("--spacing-mm", type=float, default=4.0, metavar="MM", help="of simulated images")
-    add("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
-    add("--n-jobs", type=int, default=-1, metavar="N", help="default: -1, every core")
-    add("--memory", metavar="FOLDER", help="for simulated images (default: the user's cache)")
+    add("--n-patients", type=patients, default=300, metavar="N", help="simulated patients")
+    add("--spacing-mm", type=number(1, 8), default=4.0, metavar="MM", help="of simulated images")
+    add("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
+    add("--n-jobs", type=job_count, default=-1, metavar="N", help="default: -1, every core")
+    add(
+        "--memory",
+        type=folder,
+        metavar="FOLDER",
+        help="for simulated images (default: the user's cache)",
+    )
     add("--quiet", action="store_true", help="no progress")
 
 
@@ -230,39 +258,8 @@ def find_class(option, text, classes, *, called):
     raise UsageError(f"{option} {text}: the {called} are {', '.join(map(str, classes))}")
 
 
-def named_pattern(text):
-    """The type of ``NAME=GLOB``.
+def write_csv(table, path, **options):
+    """Write a table so that no spreadsheet takes its texts for formulas; see `pages.csv_text`."""
+    from ..pages import csv_text
 
-    Examples
-    --------
-    >>> named_pattern("t1w=sub-*/anat/*_T1w.nii.gz")
-    ('t1w', 'sub-*/anat/*_T1w.nii.gz')
-    """
-    name, equals, pattern = text.partition("=")
-    if not (name and equals and pattern):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=GLOB")
-    return name, pattern
-
-
-def positive_int(text):
-    """The type of a count."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def imaging_effect(text):
-    """The type of how much the image counts in the simulated outcome, from 0."""
-    value = float(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def open_probability(text):
-    """The type of a number between 0 and 1, both excluded."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+    path.write_text(csv_text(table, **options), encoding="utf-8", newline="")

@@ -1,7 +1,7 @@
 """``prognosis compare``: the study's models on a cohort, and a report."""
 
 import argparse
-from pathlib import Path
+import math
 
 from ..errors import CohortError
 from .common import (
@@ -11,6 +11,8 @@ from .common import (
     add_command,
     check_out,
     find_class,
+    folder,
+    place,
     say,
     use_cache_folder,
 )
@@ -57,8 +59,13 @@ def add(commands):
     add("--threshold", type=float, metavar="P", help="for sensitivity and specificity")
     add_training_options(add)
     add = compare.add_argument_group("files").add_argument
-    add("--out", required=True, type=Path, metavar="FOLDER", help="for index.html and CSV files")
-    add("--memory", metavar="FOLDER", help="for prepared images (default: the user's cache folder)")
+    add("--out", required=True, type=place, metavar="FOLDER", help="for index.html and CSV files")
+    add(
+        "--memory",
+        type=folder,
+        metavar="FOLDER",
+        help="for prepared images (default: the user's cache folder)",
+    )
     add("--quiet", action="store_true", help="no progress")
 
 
@@ -131,5 +138,7 @@ def cut(text):
     try:
         number = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is not a number")
     return int(number) if number.is_integer() else number

@@ -4,7 +4,6 @@ The work is that of `prognosis.explain`; here its results become files.
 """
 
 import json
-from pathlib import Path
 
 from imaging.errors import ImagingError
 
@@ -17,10 +16,13 @@ from .common import (
     add_named_cohort,
     check_out,
     find_class,
+    imaging_effect,
     load_named_cohort,
+    place,
     say,
     tell,
     use_cache_folder,
+    write_csv,
 )
 
 __all__ = ["add", "run"]
@@ -47,17 +49,23 @@ def add(commands):
     add = parser.add_argument
     add(
         "model",
-        type=Path,
+        type=place,
         metavar="MODEL",
         help="file with a fitted model: from `prognosis fit` or `save`; or from joblib.dump or "
         "pickle, and opening such a file runs whatever code it holds: only files that you trust",
     )
     add_named_cohort(add)
-    add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add("--out", required=True, type=place, metavar="DIR", help="folder for the results")
     add("--method", choices=METHODS, default=METHODS[0], help=f"default: {METHODS[0]}")
     add("--class", dest="label", metavar="LABEL", help="class to explain (of two: the last)")
     add("--atlas", default="aal", metavar="NAME|FILE", help="for the regions (default: aal)")
-    add("--imaging-effect", type=float, default=1.0, metavar="X", help="of the simulated outcome")
+    add(
+        "--imaging-effect",
+        type=imaging_effect,
+        default=1.0,
+        metavar="X",
+        help="of the simulated outcome",
+    )
 
 
 def run(options):
@@ -149,11 +157,11 @@ def _write(found, table, checks, folder):
     }
     text = json.dumps({"checks": checks, "explanation": about}, indent=2, allow_nan=False)
     (folder / "checks.json").write_text(text + "\n", encoding="utf-8")
-    found.outputs.to_csv(folder / "patients.csv")
-    found.tabular.to_csv(folder / "tabular.csv")
+    write_csv(found.outputs, folder / "patients.csv")
+    write_csv(found.tabular, folder / "tabular.csv")
     found.plot().savefig(folder / "figure.png", dpi=120)
     if table is not None:
-        table.to_csv(folder / "regions.csv")
+        write_csv(table, folder / "regions.csv")
         nib.save(found.to_nifti(), folder / "attribution_mean.nii.gz")
 
 

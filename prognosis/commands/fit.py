@@ -1,7 +1,5 @@
 """``prognosis fit``: one model on all patients of a cohort, into a file for new patients."""
 
-from pathlib import Path
-
 from imaging.errors import ImagingError
 
 from ..errors import ModelError, PrognosisError
@@ -11,8 +9,11 @@ from .common import (
     UsageError,
     add_command,
     check_out,
+    folder,
+    place,
     say,
     use_cache_folder,
+    whole,
 )
 from .study import add_cohort_options, add_training_options, chosen_columns, use_settings
 
@@ -60,8 +61,13 @@ def add(commands):
     )
     add_training_options(add)
     add = fit.add_argument_group("files").add_argument
-    add("--out", required=True, type=Path, metavar="FILE", help="best ending in .prognosis")
-    add("--memory", metavar="FOLDER", help="for prepared images (default: the user's cache folder)")
+    add("--out", required=True, type=place, metavar="FILE", help="best ending in .prognosis")
+    add(
+        "--memory",
+        type=folder,
+        metavar="FOLDER",
+        help="for prepared images (default: the user's cache folder)",
+    )
     add("--quiet", action="store_true", help="no progress")
 
 
@@ -139,8 +145,4 @@ def count(text):
     >>> count("0"), count("20")
     (0, 20)
     """
-    import argparse
-
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
-    return int(text)
+    return whole(0, 10_000)(text)

@@ -1,7 +1,6 @@
 """``prognosis predict``: new patients by a model that `prognosis fit` wrote; a table and pages."""
 
 import warnings
-from pathlib import Path
 
 from imaging.errors import ImagingError
 
@@ -15,9 +14,12 @@ from .common import (
     check_out,
     open_probability,
     participants_file,
+    place,
     say,
     tell,
+    write_csv,
 )
+from .compare import cut
 
 __all__ = ["add", "run"]
 
@@ -38,12 +40,17 @@ def add(commands):
         description=DESCRIPTION,
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="file that `prognosis fit` or `save` wrote")
-    add("table", type=Path, metavar="TABLE", help="participants.tsv (or its folder), as for fit")
+    add("model", type=place, metavar="MODEL", help="file that `prognosis fit` or `save` wrote")
+    add("table", type=place, metavar="TABLE", help="participants.tsv (or its folder), as for fit")
     add_images_option(add)
-    add("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add("--out", required=True, type=place, metavar="DIR", help="folder for the results")
     add("--coverage", type=open_probability, default=0.95, metavar="SHARE", help="default: 0.95")
-    add("--cut", metavar="LEVEL", help="of an ordered outcome: the probability of lying above it")
+    add(
+        "--cut",
+        type=cut,
+        metavar="LEVEL",
+        help="of an ordered outcome: the probability of lying above it",
+    )
     add("--no-maps", action="store_true", help="no maps of what networks look at (they take long)")
     add("--quiet", action="store_true", help="no progress")
 
@@ -76,7 +83,6 @@ def _predict(options):
     from ..prediction.predicting import predict_patients
     from ..saving.archive import load, read_card
     from ..saving.cohort import TrainingCohort
-    from .compare import cut
 
     card = read_card(options.model)
     model = load(options.model)
@@ -84,8 +90,7 @@ def _predict(options):
     images = dict(options.images)
     X = load_patients(participants_file(options.table), images)
     say(options, f"predicting {len(X)} patients")
-    level = None if options.cut is None else cut(options.cut)
-    found = predict_patients(model, X, cohort, coverage=options.coverage, cut=level)
+    found = predict_patients(model, X, cohort, coverage=options.coverage, cut=options.cut)
     about = {"model": _in_words(model), "outcome": None, "n_patients": 0, "name": None}
     about["simulated"] = cohort is not None and cohort.simulated
     if cohort is not None:
@@ -93,7 +98,7 @@ def _predict(options):
         about["outcome"] = (cohort.outcome or {}).get("name")
     maps = {} if options.no_maps else _maps(model, X, options)
     with replacing_all(options.out) as folder:
-        found.table.to_csv(folder / "predictions.csv")
+        write_csv(found.table, folder / "predictions.csv")
         names = page_names(X.index)
         for patient, name in zip(X.index, names, strict=True):
             pictures = [*sections(X, patient, images), *maps.get(patient, [])]

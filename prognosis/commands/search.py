@@ -1,7 +1,5 @@
 """``prognosis search``: search the parameters of one of the study's models, and a report."""
 
-from pathlib import Path
-
 from ..errors import ModelError, PrognosisError
 from .common import (
     OK,
@@ -9,9 +7,12 @@ from .common import (
     UsageError,
     add_command,
     check_out,
+    folder,
+    place,
     positive_int,
     say,
     use_cache_folder,
+    write_csv,
 )
 from .compare import folds
 from .study import add_cohort_options, add_training_options, load_study, use_settings
@@ -61,7 +62,7 @@ def add(commands):
     add(
         "--out",
         required=True,
-        type=Path,
+        type=place,
         metavar="FOLDER",
         help="for index.html, trials.csv, model.joblib; with --outer also the folder outer/",
     )
@@ -70,7 +71,12 @@ def add(commands):
         metavar="FILE|URL",
         help="where trials are kept: the same command goes on with them, in several processes too",
     )
-    add("--memory", metavar="FOLDER", help="for prepared images (default: the user's cache folder)")
+    add(
+        "--memory",
+        type=folder,
+        metavar="FOLDER",
+        help="for prepared images (default: the user's cache folder)",
+    )
     add("--quiet", action="store_true", help="no progress")
 
 
@@ -174,7 +180,7 @@ def _write(options, search, outer):
 
     with replacing_all(options.out) as folder:
         search_report(search, folder / "index.html")
-        trial_table(search).to_csv(folder / "trials.csv", index_label="trial")
+        write_csv(trial_table(search), folder / "trials.csv", index_label="trial")
         joblib.dump(search.best_estimator_, folder / "model.joblib")
     if outer is not None:
         outer.save(options.out / "outer")

@@ -5,7 +5,20 @@ from pathlib import Path
 from imaging.errors import ImagingError
 
 from ..errors import CohortError, PrognosisError
-from .common import BAD_DATA, OK, NotWrittenError, add_command, open_probability, say, tell
+from .common import (
+    BAD_DATA,
+    OK,
+    NotWrittenError,
+    UsageError,
+    add_command,
+    device_name,
+    open_probability,
+    place,
+    say,
+    tell,
+    whole,
+    write_csv,
+)
 
 __all__ = ["add", "run"]
 
@@ -31,7 +44,7 @@ def add(commands):
     )
     add = segment.add_argument
     add("scans", nargs="+", metavar="SCAN", help="NIfTI files, 3-D")
-    add("--out", required=True, type=Path, metavar="DIR", help="for masks, pictures, volumes.csv")
+    add("--out", required=True, type=place, metavar="DIR", help="for masks, pictures, volumes.csv")
     add(
         "--model",
         default="synthetic-small",
@@ -46,8 +59,8 @@ def add(commands):
     )
     add("--flips", action="store_true", help="average over mirrored copies: slower, steadier")
     add("--ct", action="store_true", help="scans are CT: clip to 0-80 Hounsfield units")
-    add("--device", default="auto", help="auto, cpu, cuda (default: auto)")
-    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
+    add("--device", type=device_name, default="auto", help="auto, cpu, cuda (default: auto)")
+    add("--threads", type=whole(1, 1024), default=1, metavar="N", help="CPU threads (default: 1)")
     add("--quiet", action="store_true", help="no progress")
 
 
@@ -124,7 +137,7 @@ def _write_volumes(folder, rows):
     from imaging.storage.files import replacing
 
     with replacing(folder / "volumes.csv") as temporary:
-        _table(rows).to_csv(temporary, index=False)
+        write_csv(_table(rows), temporary, index=False)
 
 
 def _sentence(error):
@@ -157,7 +170,7 @@ def _model(options):
     try:
         resolve_device(options.device)
     except ValueError as error:
-        raise CohortError(str(error)) from error
+        raise UsageError(f"--device {options.device}: {error}") from error
     given = {"device": options.device, "n_threads": options.threads}
     if options.flips:
         given["test_time_mirroring"] = True

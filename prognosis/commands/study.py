@@ -7,10 +7,14 @@ from .common import (
     UsageError,
     add_images_option,
     add_soop_options,
+    device_name,
     imaging_effect,
+    job_count,
     load_named_cohort,
     positive_int,
     say,
+    seed,
+    whole,
 )
 
 __all__ = [
@@ -54,7 +58,13 @@ def add_cohort_options(parser):
     add_images_option(add)
     add("--image", metavar="COLUMN", help="image for the CNN (default: the first but the lesion)")
     add("--lesion", metavar="COLUMN", help="lesion masks (default: 'lesion' where it exists)")
-    add("--labels", type=int, nargs="+", metavar="N", help="labels that are lesion in the masks")
+    add(
+        "--labels",
+        type=whole(1, 2**31),
+        nargs="+",
+        metavar="N",
+        help="labels that are lesion in the masks",
+    )
     add(
         "--space",
         choices=["template", "native"],
@@ -89,13 +99,17 @@ def add_cohort_options(parser):
 
 def add_training_options(add):
     """Options of the CNN, and of what runs at once."""
-    add("--epochs", type=positive_int, metavar="N", help="training of the CNN")
-    add("--mosaic-size", type=positive_int, metavar="PIXELS", help="picture the CNN sees")
-    add("--device", default="auto", help="auto, cpu, cuda (default: auto)")
+    add("--epochs", type=whole(1, 100_000), metavar="N", help="training of the CNN")
+    add("--mosaic-size", type=whole(8, 4096), metavar="PIXELS", help="picture the CNN sees")
+    add("--device", type=device_name, default="auto", help="auto, cpu, cuda (default: auto)")
     add(
-        "--n-jobs", type=int, default=-1, metavar="N", help="fits at once (default: -1, every core)"
+        "--n-jobs",
+        type=job_count,
+        default=-1,
+        metavar="N",
+        help="fits at once (default: -1, every core)",
     )
-    add("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
+    add("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
     add("--quick", action="store_true", help="small, fast settings, to see that it runs")
 
 

@@ -4,12 +4,15 @@ The file is a ZIP of three parts: what scikit-learn knows (by skops), weights (s
 card (JSON) that says what the model is, whom it was trained on, and what the other parts must be.
 """
 
+import io
 import json
+import os
 import warnings
 import zipfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from types import NoneType
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
@@ -17,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from imaging.storage.code_identity import code_version
 from imaging.storage.files import replacing
-from imaging.storage.models import ModelFileError
+from imaging.storage.models import ModelFileError, check_weights, plain_json
 
 from ..provenance import installed_versions
 from .cohort import TrainingCohort
@@ -30,6 +33,8 @@ __all__ = ["load", "read_card", "save", "training_cohort"]
 
 FORMAT = 1
 _CARD, _MODEL, _WEIGHTS = "card.json", "model.skops", "weights.safetensors"
+_MOST_CARD_BYTES = 64_000_000
+_MOST_TIMES = 200  # that a part is larger than what is compressed of it, beyond a card's size
 _PACKAGES = ("prognosis-mri", "scikit-learn", "numpy", "pandas", "torch", "skops")
 _DECIDING = ("prognosis-mri", "scikit-learn", "torch")
 _STAMP = (1980, 1, 1, 0, 0, 0)
@@ -166,10 +171,13 @@ def load(path, *, trusted=()):
             from safetensors.torch import load as of_bytes
 
             tensors = of_bytes(parts[_WEIGHTS])
+            check_weights(path, tensors)
         with warnings.catch_warnings():  # said below, once for all packages
             warnings.simplefilter("ignore", InconsistentVersionWarning)
             plain = skops.io.loads(parts[_MODEL], trusted=named)
             model = exchanged(plain, *together(tensors))
+    except ModelFileError:
+        raise
     except Exception as error:
         raise ModelFileError(
             f"{str(path)!r} cannot be put together with the installed packages "
@@ -224,20 +232,26 @@ def read_card(path):
 def _opened(path):
     """The card of a model file and its other parts, which are as they were written."""
     path = Path(path).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelFileError(f"no model at {str(path)!r}; correct the path")
     foreign = f"{str(path)!r} is no model that prognosis.save wrote"
     try:
         with zipfile.ZipFile(path) as file:
+            if _CARD not in file.namelist():
+                raise ModelFileError(f"{foreign}: it has no card; give one that has")
+            _check_parts(file)
             parts = {name: file.read(name) for name in file.namelist()}
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except ModelFileError:
+        raise
+    except Exception as error:  # of zipfile and zlib, about what is no file of ours
         raise ModelFileError(
             f"{foreign}, or is damaged ({_in_one_line(error)}); copy it again. Files of joblib and "
             "pickle run code when they are opened and are not opened here"
         ) from error
     try:
-        card = json.loads(parts.pop(_CARD))
+        card = plain_json(parts.pop(_CARD))
         number, checksums = card["format"], dict(card["checksums"])
+        whole = isinstance(card["versions"], dict) and isinstance(card["cohort"], (dict, NoneType))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{foreign}: it has no card; give one that has") from error
     if number != FORMAT:
@@ -245,6 +259,8 @@ def _opened(path):
             f"{str(path)!r} has format {number!r}, and this version reads {FORMAT}; install the "
             "version of prognosis-mri that wrote it"
         )
+    if not whole:
+        raise ModelFileError(f"{foreign}: its card says nothing of versions; get it again")
     found = {name: sha256(part).hexdigest() for name, part in parts.items()}
     if found != checksums or _MODEL not in found:
         wrong = sorted(n for n in {*found, *checksums} if found.get(n) != checksums.get(n))
@@ -255,11 +271,32 @@ def _opened(path):
     return card, parts
 
 
+def _check_parts(file):
+    """Refuse a ZIP that holds other parts than ours, before one of them is unpacked."""
+    names = file.namelist()
+    strange = [name for name in names if name not in (_CARD, _MODEL, _WEIGHTS)]
+    if strange or len(set(names)) < len(names):
+        raise zipfile.BadZipFile(f"it holds {(strange or names)[0][:60]!r}")
+    _check_sizes(file)
+
+
+def _check_sizes(file):
+    """Refuse parts that would become much larger than any model does."""
+    for part in file.infolist():
+        most = _MOST_CARD_BYTES
+        if part.filename != _CARD:
+            most += _MOST_TIMES * part.compress_size
+        if part.file_size > most:
+            raise zipfile.BadZipFile(f"{part.filename!r} would become {part.file_size:,} bytes")
+
+
 def _refuse_strangers(held, trusted, begin, where, path=None):
     """Types in a dump that skops does not trust by itself; refuse those that nobody trusts."""
     import skops.io
 
     try:
+        with zipfile.ZipFile(io.BytesIO(held)) as inside:
+            _check_sizes(inside)
         named = skops.io.get_untrusted_types(data=held)
     except Exception as error:
         raise ModelFileError(

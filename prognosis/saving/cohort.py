@@ -52,7 +52,8 @@ class TrainingCohort:
             self.simulated, self.used = bool(about["simulated"]), set(about["used"])
             self.outcome, self._columns = about["outcome"], dict(about["columns"])
             self._images, self._places = dict(about["images"]), dict(about["places"])
-            self._salt, self._ids = about["salt"], set(about["ids"])
+            self._salt, self._ids = str(about["salt"]), set(about["ids"])
+            _check_description(self)
         except (KeyError, TypeError, ValueError) as error:
             raise CohortError(
                 f"the description of the training patients is not whole ({error!r}); save the "
@@ -226,6 +227,27 @@ class TrainingCohort:
                         f"{name} has voxels of {size} mm, as no training patient had (most: "
                         f"{usual}): another scanner or protocol"
                     )
+
+
+def _check_description(cohort):
+    """Refuse columns, images and places that are not described as `describe` does it."""
+    for name, found in cohort._columns.items():
+        count = found["missing"]
+        if not isinstance(name, str) or not 0 <= count <= cohort.n_patients:
+            raise ValueError(f"column {name!r} has {count!r} missing values")
+        if found["kind"] == NUMBER:
+            marks = [found["min"], *found["shares"], found["max"]]
+            numbers = [mark for mark in marks if isinstance(mark, (int, float))]
+            if len(marks) != len(SHARES) + 2 or len(numbers) not in (0, len(marks)):
+                raise ValueError(f"column {name!r} has other marks than {len(SHARES) + 2} numbers")
+        elif not all(isinstance(n, int) for n in dict(found["levels"]).values()):
+            raise ValueError(f"column {name!r} has no numbers of patients")
+    for known in cohort._images.values():
+        if not all(isinstance(n, int) for n in dict(known).values()):
+            raise ValueError("voxels of images have no numbers of patients")
+    for name, place in cohort._places.items():
+        if not place["n"] >= 0 or not place["max"] >= 0 or not isinstance(place["region"], str):
+            raise ValueError(f"place {name!r} is not described")
 
 
 def _counted(levels):

@@ -51,7 +51,8 @@ def as_bytes(size):
     (1500000000, 2000)
     """
     match = None if isinstance(size, bool) else _SIZE.fullmatch(str(size))
-    found = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    exact = float(match[1]) * _UNITS[match[2].upper()] if match else 0
+    found = int(exact) if exact < 2**63 else 0
     if found < 1:
         raise ValueError(f"{size!r} is no size; give bytes, or text such as '20GB' or '500MB'")
     return found

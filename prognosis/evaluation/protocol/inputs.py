@@ -9,6 +9,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from ...cells import check_outcome_values
 from ...columns import check_cohort, check_outcome_index, check_training
 from ...errors import CohortError
 from ...grouping import check_groups, declared_patient
@@ -98,6 +99,7 @@ def check_outcome(X, y, classification):
             raise CohortError(f"every outcome is {only!r}; classification needs two classes")
     elif not pd.api.types.is_numeric_dtype(y.dtype) or not np.isfinite(y.astype(float)).all():
         raise CohortError(f"the outcome of a regression must be finite numbers, found {y.dtype}")
+    check_outcome_values(X, y)
     return y
 
 

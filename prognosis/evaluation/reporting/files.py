@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imaging.storage.files import replacing_all
 
+from ...pages import csv_text
 from .report import render_report
 
 __all__ = ["write_all", "write_page", "write_tables"]
@@ -59,18 +60,18 @@ def write_all(comparison, folder):
 
 def _tables(comparison):
     tables = {
-        "table.csv": comparison.table.to_csv(),
-        "differences.csv": comparison.differences.to_csv(index=False),
-        "folds.csv": comparison.folds.to_csv(index=False),
-        "predictions.csv": comparison.predictions.to_csv(index=False),
+        "table.csv": csv_text(comparison.table),
+        "differences.csv": csv_text(comparison.differences, index=False),
+        "folds.csv": csv_text(comparison.folds, index=False),
+        "predictions.csv": csv_text(comparison.predictions, index=False),
         "metadata.json": json.dumps(comparison.metadata, indent=2, default=str) + "\n",
     }
     if len(comparison.characteristics):
-        tables["characteristics.csv"] = comparison.characteristics.to_csv(index=False)
+        tables["characteristics.csv"] = csv_text(comparison.characteristics, index=False)
     if len(comparison.by_group):
-        tables["by_group.csv"] = comparison.by_group.to_csv()
+        tables["by_group.csv"] = csv_text(comparison.by_group)
     if len(comparison.searches):
-        tables["searches.csv"] = comparison.searches.to_csv(index=False)
+        tables["searches.csv"] = csv_text(comparison.searches, index=False)
     return tables
 
 
