@@ -21,7 +21,7 @@ FLOORS = {
         "nets",
         "learning",
         "voxelwise",
-        "segmentation",
+        "segmentation denoising",
         "pretraining",
     ],
     "prognosis": [

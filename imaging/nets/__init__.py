@@ -10,12 +10,14 @@ VOXELWISE = (
     "dynunet",
     "swinunetr",
     "folded",
+    "plain",
     "unet-small",
     "mde-small",
     "mded-small",
     "dynunet-small",
     "swinunetr-small",
     "folded-small",
+    "plain-small",
 )
 """Networks from voxels to voxels by name, see `imaging.nets.voxelwise.build_voxelwise`."""
 

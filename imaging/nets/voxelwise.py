@@ -12,7 +12,7 @@ from ..errors import ImageError
 from . import VOXELWISE
 from .decoders import OnEncoder
 from .mdunet import build_mdunet
-from .unet import build_dynunet, build_folded, build_swinunetr, build_unet
+from .unet import build_dynunet, build_folded, build_plain, build_swinunetr, build_unet
 
 __all__ = ["VoxelwiseNet", "build_voxelwise"]
 
@@ -25,12 +25,14 @@ _BUILDERS = {
     "dynunet": (build_dynunet, {}, _PUBLISHED),
     "swinunetr": (build_swinunetr, {}, (48, 96, 192, 384, 768)),
     "folded": (build_folded, {}, _PUBLISHED[:-1]),
+    "plain": (build_plain, {}, (64, 128, 256, 512)),
     "unet-small": (build_unet, {}, _SMALL),
     "mde-small": (build_mdunet, {}, _SMALL),
     "mded-small": (build_mdunet, {"attention_decoder": True}, _SMALL),
     "dynunet-small": (build_dynunet, {}, _SMALL),
     "swinunetr-small": (build_swinunetr, {}, (12, 24, 48, 96, 192)),
     "folded-small": (build_folded, {}, (16, 32, 64, 128)),
+    "plain-small": (build_plain, {}, (32, 64, 128)),
 }
 
 
@@ -146,7 +148,8 @@ def build_voxelwise(
         "unet": MONAI's U-Net as in SynthStroke (18.6 M parameters); "mde": attention with a
         kernel of 23 voxels in the encoder (28.50 M); "mded": in the decoder, too (24.29 M);
         "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M);
-        "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends.
+        "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends;
+        "plain": the same idea without normalisation, for values rather than classes.
         With "-small" appended: the same at a size that trains on two CPU cores. A callable takes
         the spatial shape and the number of channels of an image and returns an encoder (see
         `imaging.nets.encoders`), on which a plain decoder is put.

@@ -104,7 +104,8 @@ def check_card(path, card):
     if dims not in (2, 3) or len(size) != dims or not all(isinstance(n, int) for n in size):
         raise ModelFileError(f"{named} has a patch_size of {size} for {dims} axes")
     outputs = card["outputs"]
-    if not 0 < card["spacing_mm"] < np.inf or not outputs or len(set(outputs)) < len(outputs):
+    spacing = 1.0 if card["spacing_mm"] is None else card["spacing_mm"]
+    if not 0 < spacing < np.inf or not outputs or len(set(outputs)) < len(outputs):
         raise ModelFileError(
             f"{named} has spacing_mm={card['spacing_mm']!r} and outputs {outputs!r}, which cannot "
             "be"

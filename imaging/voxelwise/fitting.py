@@ -14,7 +14,7 @@ from ..parameters import marked
 from ..randomness import sample_seed
 from ..storage.models import fingerprints
 from ..storage.seen import SeenScans
-from ..synthesis.recipes import real_chain, synthetic_chain
+from ..synthesis.recipes import synthetic_chain
 from ..synthesis.steps import Step
 from .samples import PatchStream, RealScans, SyntheticHeads
 from .settings import per_axis
@@ -101,16 +101,19 @@ def fit_network(model, task, real, seed):
     if real is not None:
         seen = seen.and_also(real.fingerprints)
         trained, kept = _hold_out(real, ours.validation_fraction, seed)
-        chains = [None, None]
-        if ours.augment:
-            shared = {"spacing_mm": ours.spacing_mm, "mirror": ours.mirror}
-            chains = [real_chain(**shared, signed=signed) for signed in (False, True)]
+        geometry = {"spacing_mm": ours.spacing_mm or 1.0, "mirror": ours.mirror}
+        chains, plain = (
+            [task.variations(augment=a, signed=signed, **geometry) for signed in (False, True)]
+            for a in (ours.augment, False)
+        )
         share = 1.0 if ours.source is None else ours.real_share
         scans = RealScans(trained.images, trained.targets, task.scaling, *chains)
         sources.append((scans, share))
         held_out += [
-            RealScans([image], [target], task.scaling).draw(0)
-            for image, target in zip(kept.images, kept.targets, strict=True)
+            RealScans([image], [target], task.scaling, *plain).draw(
+                sample_seed(_VALIDATION, number)
+            )
+            for number, (image, target) in enumerate(zip(kept.images, kept.targets, strict=True))
         ]
         checked_on.append(joblib.hash((kept.images, kept.targets)))
     stream = PatchStream(
@@ -217,6 +220,7 @@ def _chain(ours, task, source):
         ranges=ours.ranges,
         mirror=ours.mirror,
         spatial_dims=ours.spatial_dims,
+        noise=task.scan_noise,
         noise_device="cpu",
         ending=task.ending(),
     )

@@ -48,10 +48,10 @@ class Settings(TrainingSettings, BaseEstimator):
         stored="always",
         kind="str or callable",
         doc="""
-            "unet", "mde", "mded" (large-kernel attention), "dynunet", "swinunetr", "folded"; with
-            "-small" appended, at a size that trains on a processor. Or a function of the patch's
-            shape and the number of channels that returns a new encoder (see
-            `imaging.nets.encoders`), on which a decoder is put.""",
+            "unet", "mde", "mded" (large-kernel attention), "dynunet", "swinunetr", "folded",
+            "plain" (nothing normalised); with "-small" appended, at a size that trains on a
+            processor. Or a function of the patch's shape and the number of channels that returns a
+            new encoder (see `imaging.nets.encoders`), on which a decoder is put.""",
     )
     channels: tuple | None = parameter(
         None,
@@ -120,11 +120,15 @@ class Settings(TrainingSettings, BaseEstimator):
         Interval(Real, 0, 1, closed="neither"),
         doc="Of real scans among the samples, where both are given; in (0, 1).",
     )
-    spacing_mm: float = parameter(
+    spacing_mm: float | None = parameter(
         1.0,
         POSITIVE,
+        None,
         stored="always",
-        doc="Edge of the voxels that the network sees; every scan is resized to it.",
+        kind="float or None",
+        doc="""
+            Edge of the voxels that the network sees; every scan is resized to it. None: each scan's
+            own voxels, whatever they are.""",
     )
     patch_size: int | tuple = parameter(
         64,
