@@ -23,3 +23,6 @@ VOXELWISE = (
 
 PRETRAINING = ("small", "shape", "cnn", "vit")
 """Encoders for pretraining by name, see `imaging.nets.pretraining.build_pretraining_encoder`."""
+
+ON_PRETRAINED = tuple(f"{way}-{name}" for way in ("encoder", "features") for name in PRETRAINING)
+"""Networks from voxels to voxels that have one of these encoders inside, see `build_voxelwise`."""

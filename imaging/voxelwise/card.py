@@ -53,6 +53,8 @@ def plain_parameters(model):
         **model.get_params(deep=False),
         "patch_size": model.patch_size_,
         "mirror": per_axis("mirror", model.mirror, model.spatial_dims),
+        "architecture": model.architecture_,
+        "channels": model.channels_,
     }
     return tuple(
         {name: _plain(counted[name], field.type) for name, field in fields.items()}

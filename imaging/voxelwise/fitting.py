@@ -86,8 +86,7 @@ def fit_network(model, task, real, seed):
     network_settings = _network_settings(ours, len(task.outputs))
     initial, seen = None, SeenScans()
     if ours.initial_weights is not None:
-        initial, card = trained_weights(ours.initial_weights, network_settings)
-        seen = SeenScans.of_card(card)
+        initial, seen = trained_weights(ours.initial_weights, network_settings)
     held_out, checked_on, sources = [], [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
@@ -137,6 +136,8 @@ def fit_network(model, task, real, seed):
     }
     if initial is not None:
         settings["initial_weights"] = joblib.hash(fingerprints(initial))
+        if ours.freeze:
+            settings["freeze"] = repr(ours.freeze)
     if seen != SeenScans():
         settings["seen_scans"] = seen.as_card()
     network, history = train_patches(
@@ -145,6 +146,7 @@ def fit_network(model, task, real, seed):
         _Loss(task, stream),
         network_settings,
         initial=initial,
+        freeze=ours.freeze,
         checkpoint=None if ours.checkpoint is None else training_file(ours.checkpoint),
         settings=settings,
         seed=seed,
@@ -167,7 +169,7 @@ def network_of_checkpoint(model, task):
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{str(path)!r} holds another network than {model.architecture!r} with "
+            f"{str(path)!r} holds another network than {model.architecture_!r} with "
             f"{len(task.outputs)} outputs; give the parameters it was trained with"
         ) from error
     keys = ("train_loss", "score")
@@ -180,10 +182,10 @@ def network_of_checkpoint(model, task):
 
 def _network_settings(ours, n_outputs):
     return {
-        "architecture": ours.architecture,
+        "architecture": ours.architecture_,
         "n_outputs": n_outputs,
         "spatial_dims": ours.spatial_dims,
-        "channels": None if ours.channels is None else tuple(ours.channels),
+        "channels": None if ours.channels_ is None else tuple(ours.channels_),
         "deep_supervision": ours.deep_supervision,
         "dropout": ours.dropout,
         "shape": per_axis("patch_size", ours.patch_size, ours.spatial_dims),
