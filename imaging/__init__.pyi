@@ -1,5 +1,6 @@
 from .atlases import Atlas, atlas_names, load_atlas, region_load
 from .cubes import cube_image, cube_shares
+from .denoising import Denoiser, noise_sd
 from .errors import (
     AtlasError,
     ImageError,
@@ -15,6 +16,7 @@ from .metrics import (
     hausdorff95_mm,
     lesion_count_difference,
     lesion_f1,
+    psnr,
     segmentation_scores,
     volume_difference_ml,
 )

@@ -14,6 +14,7 @@ __all__ = [
     "hausdorff95_mm",
     "lesion_count_difference",
     "lesion_f1",
+    "psnr",
     "segmentation_scores",
     "volume_difference_ml",
 ]
@@ -299,6 +300,46 @@ def _lesion_f1(a, b):
     found = np.unique(true[common]).size
     invented = n_predicted - np.unique(predicted[common]).size
     return found / (found + (n_true - found + invented) / 2)
+
+
+def psnr(prediction, truth, data_range=None):
+    """Peak signal-to-noise ratio of an image, in decibels.
+
+    Parameters
+    ----------
+    prediction, truth : nibabel spatial image or ndarray of one shape
+    data_range : float, default=None
+        The peak that errors are compared with. None takes the distance of the .1 and 99.9
+        percentiles of `truth`, which no single bright voxel decides.
+
+    Returns
+    -------
+    float
+        Infinite where both are equal.
+
+    Raises
+    ------
+    ImageError
+        If the shapes differ, or `truth` has no range.
+
+    Examples
+    --------
+    >>> truth = np.linspace(0, 1, 101)
+    >>> round(psnr(truth + 0.01, truth, data_range=1.0), 2)
+    40.0
+    """
+    found, wanted = (
+        np.asanyarray(getattr(one, "dataobj", one), float) for one in (prediction, truth)
+    )
+    if found.shape != wanted.shape:
+        raise ImageError(f"found shapes {found.shape} and {wanted.shape}; give images of one shape")
+    if data_range is None:
+        low, high = np.percentile(wanted, [0.1, 99.9])
+        data_range = high - low
+    if not data_range > 0:
+        raise ImageError(f"found a range of {data_range}; give data_range, above 0")
+    error = np.mean((found - wanted) ** 2)
+    return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
 
 
 def _masks(prediction, truth, spacing_mm=None, needs_spacing=False):

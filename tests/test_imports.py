@@ -22,7 +22,7 @@ FLOORS = {
         "nets",
         "learning",
         "voxelwise",
-        "segmentation",
+        "segmentation denoising",
         "pretraining",
     ],
     "prognosis": [

@@ -142,8 +142,7 @@ def train_network(
         callbacks += [("clip", GradientNormClipping(5.0)), ("finite", _StopAtNonsense())]
         n_batches = max(1, -(-len(samples) // batch_size))
         callbacks.append(("schedule", _schedule(n_batches, epochs)))
-        if hasattr(samples, "at_epoch"):
-            callbacks.append(("clock", _TellEpoch()))
+        callbacks.append(("clock", _TellEpoch()))
         parts = loss.parts if hasattr(loss, "mean_parts") else ()
         if parts:
             callbacks.append(("parts", _Parts(loss)))
@@ -332,11 +331,12 @@ class _StopAtNonsense(Callback):
 
 
 class _TellEpoch(Callback):
-    """Samples that are made as they are needed depend on the epoch."""
+    """Samples that are made as they are needed depend on the epoch, and what is frozen does."""
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
-        # the row of this epoch is in the history already
-        dataset_train.at_epoch(len(net.history) - 1)
+        for one in (dataset_train, *net.module_.modules()):
+            if hasattr(one, "at_epoch"):  # the row of this epoch is in the history already
+                one.at_epoch(len(net.history) - 1)
 
 
 class _Score(Callback):

@@ -10,14 +10,19 @@ VOXELWISE = (
     "dynunet",
     "swinunetr",
     "folded",
+    "plain",
     "unet-small",
     "mde-small",
     "mded-small",
     "dynunet-small",
     "swinunetr-small",
     "folded-small",
+    "plain-small",
 )
 """Networks from voxels to voxels by name, see `imaging.nets.voxelwise.build_voxelwise`."""
 
 PRETRAINING = ("small", "shape", "cnn", "vit")
 """Encoders for pretraining by name, see `imaging.nets.pretraining.build_pretraining_encoder`."""
+
+ON_PRETRAINED = tuple(f"{way}-{name}" for way in ("encoder", "features") for name in PRETRAINING)
+"""Networks from voxels to voxels that have one of these encoders inside, see `build_voxelwise`."""

@@ -6,6 +6,9 @@ Whatever follows the protocol of `imaging.nets.encoders` can be the encoder.
 import torch
 from torch import nn
 
+from .freezing import Freezable
+from .pretrained import PretrainedEncoder
+
 __all__ = ["ImageTabularNet"]
 
 # Channels last in memory: convolution, normalisation and pooling on processors are faster so.
@@ -18,7 +21,7 @@ def _channels_last(module):
             weight.data = weight.data.contiguous(memory_format=MEMORY_FORMATS[weight.ndim])
 
 
-class ImageTabularNet(nn.Module):
+class ImageTabularNet(Freezable):
     """Image features and tabular values side by side, then an output layer.
 
     Parameters
@@ -67,36 +70,24 @@ class ImageTabularNet(nn.Module):
             with torch.no_grad():
                 self.output.weight[:, n_hidden:] = weight
                 self.output.bias[:] = bias
-        self.frozen = False
 
     @torch.no_grad()
-    def adopt(self, other, freeze=False):
+    def adopt(self, other):
         """Take over what another network of the same layers has learnt, but for its output layer.
 
         Parameters
         ----------
         other : ImageTabularNet
             Its mean image is taken over, too.
-        freeze : bool, default=False
-            From here on only the output layer learns; the others stay as in evaluation.
         """
         for name in ("encoder", "reduce"):
             getattr(self, name).load_state_dict(getattr(other, name).state_dict())
-            getattr(self, name).requires_grad_(not freeze)
         self.image_mean, self.image_scale = other.image_mean.clone(), other.image_scale.clone()
-        self.frozen = freeze
-
-    def train(self, mode=True):
-        """Switch to training (or evaluation) whatever is not frozen."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-            self.reduce.eval()
-        return self
 
     def standardise(self, image):
         """The image as its difference from the training set's mean."""
-        image = (image - self.image_mean) / self.image_scale
+        if not isinstance(self.encoder, PretrainedEncoder):  # which scales scans as it is used to
+            image = (image - self.image_mean) / self.image_scale
         return image.contiguous(memory_format=MEMORY_FORMATS[image.ndim])
 
     def embed(self, image=None, tabular=None):

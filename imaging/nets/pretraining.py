@@ -114,6 +114,7 @@ class TokenEncoder(Encoder):
         from monai.networks.nets import ViT
 
         super().__init__()
+        self.shape = tuple(shape)
         self.cells = tuple(n // self.divisor for n in shape)
         self.body = ViT(
             in_channels,

@@ -84,6 +84,17 @@ class ShapeEncoder(Encoder):
         return self.n_summary
 
     @property
+    def n_maps(self):
+        """Channels of the finest level, which all that is measured comes from."""
+        return self.channels[0]
+
+    def feature_maps(self, image):
+        return self.levels(image)[0]
+
+    def summarise(self, maps):
+        return self.summary([maps])
+
+    @property
     def n_measures(self):
         """How many lengths, volumes and shares are measured."""
         return self.spatial_dims * 8 + 4 + 4 * math.prod(_CELLS[self.spatial_dims])

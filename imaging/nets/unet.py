@@ -6,9 +6,18 @@ coarse to fine), where deep supervision listens, and what every side of an image
 
 import importlib.util
 
+import torch
 from torch import nn
 
-__all__ = ["Folded", "Ladder", "build_dynunet", "build_folded", "build_swinunetr", "build_unet"]
+__all__ = [
+    "Folded",
+    "Ladder",
+    "build_dynunet",
+    "build_folded",
+    "build_plain",
+    "build_swinunetr",
+    "build_unet",
+]
 
 
 class Ladder(nn.Module):
@@ -170,6 +179,66 @@ def build_folded(n_outputs, in_channels, spatial_dims, channels, dropout):
     stages = [(f"body.{name}", width) for name, width in stages]
     stages.append((f"body.decoder.{len(channels) - 2}", channels[0]))
     return Folded(body, spatial_dims), stages, 2 * divisor
+
+
+class _PlainUp(nn.Module):
+    """Doubles the resolution, joins what the encoder left there, and goes through convolutions."""
+
+    def __init__(self, spatial_dims, below, width, dropout):
+        super().__init__()
+        larger = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[spatial_dims]
+        self.larger = larger(below, width, 2, stride=2)
+        self.convolutions = _plain(spatial_dims, 2 * width, width, dropout)
+
+    def forward(self, image, skip):
+        return self.convolutions(torch.cat([self.larger(image), skip], dim=1))
+
+
+def _plain(spatial_dims, before, width, dropout, strides=1):
+    """Two convolutions with rectifiers, nothing normalised."""
+    from monai.networks.blocks import Convolution
+
+    steps = []
+    for number in range(2):
+        steps.append(
+            Convolution(
+                spatial_dims,
+                before if number == 0 else width,
+                width,
+                strides=strides if number == 0 else 1,
+                act="relu",
+                norm=None,
+                dropout=dropout or None,
+            )
+        )
+    return nn.Sequential(*steps)
+
+
+def build_plain(n_outputs, in_channels, spatial_dims, channels, dropout):
+    """A U-Net without normalisation at half the resolution, between sub-pixel layers (`Folded`).
+
+    Normalisation forgets how large values are, which noise and quantities are all about.
+
+    References
+    ----------
+    Zhang et al. 2018, FFDNet, IEEE Trans Image Process 27:4608, doi 10.1109/TIP.2018.2839891, for
+    denoising at half the resolution.
+    """
+    if len(channels) < 2:
+        raise ValueError(f"a plain U-Net needs two channels or more, got {tuple(channels)}")
+    block, flat = 2**spatial_dims, {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
+    encoder, before = [], block * in_channels
+    for number, width in enumerate(channels):
+        encoder.append(_plain(spatial_dims, before, width, dropout, 1 + (number > 0)))
+        before = width
+    decoder = [
+        _PlainUp(spatial_dims, below, width, dropout)
+        for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
+    ]
+    output = flat(channels[0], block * n_outputs, 3, padding=1)
+    body = Ladder(encoder, decoder, output, channels)
+    stages = [(f"body.decoder.{i}", channels[-2 - i]) for i in range(len(channels) - 1)]
+    return Folded(body, spatial_dims), stages, 2 ** len(channels)
 
 
 def build_swinunetr(n_outputs, in_channels, spatial_dims, channels, dropout):

@@ -9,10 +9,13 @@ from contextlib import ExitStack
 from torch import nn
 
 from ..errors import ImageError
-from . import VOXELWISE
+from . import ON_PRETRAINED, VOXELWISE
 from .decoders import OnEncoder
+from .freezing import Freezable
 from .mdunet import build_mdunet
-from .unet import build_dynunet, build_folded, build_swinunetr, build_unet
+from .pretrained import BesideFeatures
+from .pretraining import build_pretraining_encoder
+from .unet import build_dynunet, build_folded, build_plain, build_swinunetr, build_unet
 
 __all__ = ["VoxelwiseNet", "build_voxelwise"]
 
@@ -25,16 +28,18 @@ _BUILDERS = {
     "dynunet": (build_dynunet, {}, _PUBLISHED),
     "swinunetr": (build_swinunetr, {}, (48, 96, 192, 384, 768)),
     "folded": (build_folded, {}, _PUBLISHED[:-1]),
+    "plain": (build_plain, {}, (64, 128, 256, 512)),
     "unet-small": (build_unet, {}, _SMALL),
     "mde-small": (build_mdunet, {}, _SMALL),
     "mded-small": (build_mdunet, {"attention_decoder": True}, _SMALL),
     "dynunet-small": (build_dynunet, {}, _SMALL),
     "swinunetr-small": (build_swinunetr, {}, (12, 24, 48, 96, 192)),
     "folded-small": (build_folded, {}, (16, 32, 64, 128)),
+    "plain-small": (build_plain, {}, (32, 64, 128)),
 }
 
 
-class VoxelwiseNet(nn.Module):
+class VoxelwiseNet(Freezable):
     """Numbers at every voxel: the logits of classes, or values.
 
     Parameters
@@ -111,6 +116,24 @@ class VoxelwiseNet(nn.Module):
             outputs = self.body(image)
         return [head(maps) for head, maps in zip(self.heads, features)] + [outputs]
 
+    @property
+    def encoder_part(self):
+        """Name of the submodule that is the encoder, to be frozen.
+
+        Raises
+        ------
+        ValueError
+            If this network has none that stands by itself.
+        """
+        parts = {name for name, _ in self.named_modules()}
+        for name in ("body.encoder", "body.body.encoder"):
+            if name in parts:
+                return name
+        raise ValueError(
+            f"{type(self.body).__name__} has no encoder that stands by itself, to be frozen; take "
+            "another architecture, such as dynunet, or freeze=False"
+        )
+
     def _check(self, image):
         shape = tuple(image.shape[2:])
         if image.ndim != 2 + self.spatial_dims or image.shape[1] != self.in_channels:
@@ -146,10 +169,13 @@ def build_voxelwise(
         "unet": MONAI's U-Net as in SynthStroke (18.6 M parameters); "mde": attention with a
         kernel of 23 voxels in the encoder (28.50 M); "mded": in the decoder, too (24.29 M);
         "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M);
-        "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends.
+        "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends;
+        "plain": the same idea without normalisation, for values rather than classes.
         With "-small" appended: the same at a size that trains on two CPU cores. A callable takes
         the spatial shape and the number of channels of an image and returns an encoder (see
-        `imaging.nets.encoders`), on which a plain decoder is put.
+        `imaging.nets.encoders`), on which a plain decoder is put. "encoder-" and the name of an
+        encoder for pretraining: the same on that one; "features-": a small DynUNet that sees its
+        frozen features beside the image.
     n_outputs : int
         Classes with the background, or values.
     in_channels : int, default=1
@@ -162,7 +188,8 @@ def build_voxelwise(
     dropout : float, default=0.0
         Probability of dropping a feature, never an output.
     shape : tuple of int, default=None
-        Spatial shape of the images, for an `architecture` that is callable.
+        Spatial shape of the images, for an `architecture` that is callable or on an encoder for
+        pretraining.
 
     Returns
     -------
@@ -187,22 +214,41 @@ def build_voxelwise(
     >>> sum(p.numel() for p in network.parameters()), network.divisor
     (337585, 8)
     """
+    known = (n_outputs, in_channels, spatial_dims)
     if callable(architecture):
         encoder = architecture(tuple(shape), in_channels)
-        body = OnEncoder(encoder, n_outputs, in_channels, spatial_dims, dropout)
-        divisor = 2 ** len(encoder.channels)
-        return VoxelwiseNet(
-            body, body.stages, divisor, n_outputs, in_channels, spatial_dims, deep_supervision
-        )
-    if architecture not in _BUILDERS:
+        body = OnEncoder(encoder, *known, dropout)
+        divisor = getattr(encoder, "divisor", 2 ** len(encoder.channels))
+        return VoxelwiseNet(body, body.stages, divisor, *known, deep_supervision)
+    if architecture not in (*_BUILDERS, *ON_PRETRAINED):
         raise ValueError(f"architecture must be among {VOXELWISE}, got {architecture!r}")
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+    if architecture in ON_PRETRAINED:
+        body, stages, divisor = _build_on_pretrained(architecture, *known, channels, dropout, shape)
+        return VoxelwiseNet(body, stages, divisor, *known, deep_supervision)
     builder, options, widths = _BUILDERS[architecture]
     widths = tuple(widths if channels is None else channels)
-    body, stages, divisor = builder(
-        n_outputs, in_channels, spatial_dims, widths, dropout, **options
-    )
-    return VoxelwiseNet(
-        body, stages, divisor, n_outputs, in_channels, spatial_dims, deep_supervision
-    )
+    body, stages, divisor = builder(*known, widths, dropout, **options)
+    return VoxelwiseNet(body, stages, divisor, *known, deep_supervision)
+
+
+def _build_on_pretrained(
+    architecture, n_outputs, in_channels, spatial_dims, channels, dropout, shape
+):
+    """A decoder on an encoder for pretraining, or a small network that sees its features."""
+    way, _, name = architecture.partition("-")
+    if in_channels != 1 or shape is None:
+        raise ValueError(
+            f"{architecture} takes images of one channel and a known shape, got {in_channels} and "
+            f"{shape}"
+        )
+    encoder = build_pretraining_encoder(name, tuple(shape), channels=channels, dropout=dropout)
+    if way == "encoder":
+        body = OnEncoder(encoder, n_outputs, 1, spatial_dims, dropout)
+        return body, body.stages, encoder.divisor
+    inner = 1 + encoder.channels[0]
+    body, stages, divisor = build_dynunet(n_outputs, inner, spatial_dims, _SMALL, dropout)
+    stages = [(f"body.{part}", width) for part, width in stages]
+    divisor = max(divisor, encoder.divisor)  # both are powers of two
+    return BesideFeatures(encoder, body, spatial_dims), stages, divisor

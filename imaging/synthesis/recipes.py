@@ -32,6 +32,7 @@ def synthetic_chain(
     ranges="plausible",
     mirror=0.0,
     spatial_dims=3,
+    noise=0.1,
     noise_device=None,
     ending=None,
 ):
@@ -55,6 +56,8 @@ def synthetic_chain(
         Chance to mirror each axis.
     spatial_dims : {3, 2}
         2 goes on with a plane of the head, see `TakePlane`.
+    noise : float
+        Largest standard deviation of the scan's noise, as a share of the highest intensity.
     noise_device : str or None
         "cpu" makes samples the same on every device; None draws noise where the scene is.
     ending : sequence of Step or None
@@ -81,9 +84,9 @@ def synthetic_chain(
     """
     source = LabelMapSource() if source is None else source
     unit = 1.0 if spacing_mm is None else spacing_mm
-    noise = {"noise_device": noise_device}
-    lesions = {"edge_width": 2 / unit, "in_place": True, **noise}
-    texture = {"texture_width": 10 / unit, **noise}
+    drawn_on = {"noise_device": noise_device}
+    lesions = {"edge_width": 2 / unit, "in_place": True, **drawn_on}
+    texture = {"texture_width": 10 / unit, **drawn_on}
     mixture = Chain(IntensityMixture(**texture), PasteLesions("image", **lesions))
     physics = Chain(
         TissueMaps(**texture), PasteLesions("maps", **lesions), RandomSequence(ranges=ranges)
@@ -103,7 +106,7 @@ def synthetic_chain(
             mirror=mirror,
         ),
         contrasts[contrast],
-        *scanner_steps(spacing_mm, contrast, noise_device),
+        *scanner_steps(spacing_mm, contrast, noise_device, noise=noise),
         *ending,
     )
 
@@ -153,12 +156,12 @@ def real_chain(*, spacing_mm=1.0, mirror=0.0, signed=None):
     )
 
 
-def scanner_steps(spacing_mm=None, contrast="both", noise_device=None):
+def scanner_steps(spacing_mm=None, contrast="both", noise_device=None, *, noise=0.1):
     """The steps by which a scanner makes a scan of a contrast, bad as scans are.
 
     Parameters
     ----------
-    spacing_mm, contrast, noise_device : as in `synthetic_chain`
+    spacing_mm, contrast, noise_device, noise : as in `synthetic_chain`
 
     Returns
     -------
@@ -180,7 +183,7 @@ def scanner_steps(spacing_mm=None, contrast="both", noise_device=None):
                 thickest=max(1.0, 8.0 / unit), coarsest=max(1.0, 4.0 / unit), probability=0.5
             ),
             Gibbs(probability=0.2),
-            RicianNoise(probability=0.9, signed=False, noise_device=noise_device),
+            RicianNoise(noise, probability=0.9, signed=False, noise_device=noise_device),
         ),
         Rescale(),
         SkullStrip(growth=round(3 / unit), probability=0.3),

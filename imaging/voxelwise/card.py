@@ -54,6 +54,8 @@ def plain_parameters(model):
         **model.get_params(deep=False),
         "patch_size": model.patch_size_,
         "mirror": per_axis("mirror", model.mirror, model.spatial_dims),
+        "architecture": model.architecture_,
+        "channels": model.channels_,
     }
     return tuple(
         {name: _plain(counted[name], field.type) for name, field in fields.items()}
@@ -106,8 +108,9 @@ def check_card(path, card):
         raise ModelFileError(f"{named} has a patch_size of {size} for {dims} axes")
     check_patch(path, size)
     outputs = card["outputs"]
+    spacing = card["spacing_mm"]
     if (
-        not SPACING.is_satisfied_by(card["spacing_mm"])
+        not (spacing is None or SPACING.is_satisfied_by(spacing))
         or not 0 < len(outputs) <= MOST_OUTPUTS
         or not all(isinstance(name, str) for name in outputs)
         or len(set(outputs)) < len(outputs)

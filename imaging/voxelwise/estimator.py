@@ -11,7 +11,7 @@ from ..storage.models import ModelFileError
 from ..storage.seen import SeenScans, warn_of_seen
 from .sequences import check_scans, naming, patient_numbers, patient_results, sequences_of
 from .settings import Settings
-from .storage import StoredModel
+from .storage import StoredModel, architecture_of
 from .task import Task
 
 __all__ = ["BaseVoxelwise", "VoxelwiseModel"]
@@ -164,6 +164,12 @@ class BaseVoxelwise(StoredModel, Settings):
         from .fitting import patch_lengths
 
         self._check_parameters()
+        if self.freeze and self.initial_weights is None:
+            raise ValueError(
+                f"freeze={self.freeze!r} would keep random weights as they are; give "
+                "initial_weights, a pretrained encoder for instance, or freeze=False"
+            )
+        self.architecture_, self.channels_ = architecture_of(self)
         self.patch_size_ = patch_lengths(self)
         self.outputs_ = tuple(self._task(X is not None).outputs)
 

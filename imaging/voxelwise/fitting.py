@@ -14,7 +14,7 @@ from ..parameters import marked
 from ..randomness import sample_seed
 from ..storage.models import fingerprints
 from ..storage.seen import SeenScans
-from ..synthesis.recipes import real_chain, synthetic_chain
+from ..synthesis.recipes import synthetic_chain
 from ..synthesis.steps import Step
 from .samples import PatchStream, RealScans, SyntheticHeads
 from .settings import per_axis
@@ -86,8 +86,7 @@ def fit_network(model, task, real, seed):
     network_settings = _network_settings(ours, len(task.outputs))
     initial, seen = None, SeenScans()
     if ours.initial_weights is not None:
-        initial, card = trained_weights(ours.initial_weights, network_settings)
-        seen = SeenScans.of_card(card)
+        initial, seen = trained_weights(ours.initial_weights, network_settings)
     held_out, checked_on, sources = [], [], []
     if ours.source is not None or real is None:
         share = 1.0 if real is None else 1 - ours.real_share
@@ -101,16 +100,19 @@ def fit_network(model, task, real, seed):
     if real is not None:
         seen = seen.and_also(real.fingerprints)
         trained, kept = _hold_out(real, ours.validation_fraction, seed)
-        chains = [None, None]
-        if ours.augment:
-            shared = {"spacing_mm": ours.spacing_mm, "mirror": ours.mirror}
-            chains = [real_chain(**shared, signed=signed) for signed in (False, True)]
+        geometry = {"spacing_mm": ours.spacing_mm or 1.0, "mirror": ours.mirror}
+        chains, plain = (
+            [task.variations(augment=a, signed=signed, **geometry) for signed in (False, True)]
+            for a in (ours.augment, False)
+        )
         share = 1.0 if ours.source is None else ours.real_share
         scans = RealScans(trained.images, trained.targets, task.scaling, *chains)
         sources.append((scans, share))
         held_out += [
-            RealScans([image], [target], task.scaling).draw(0)
-            for image, target in zip(kept.images, kept.targets, strict=True)
+            RealScans([image], [target], task.scaling, *plain).draw(
+                sample_seed(_VALIDATION, number)
+            )
+            for number, (image, target) in enumerate(zip(kept.images, kept.targets, strict=True))
         ]
         checked_on.append(joblib.hash((kept.images, kept.targets)))
     stream = PatchStream(
@@ -134,6 +136,8 @@ def fit_network(model, task, real, seed):
     }
     if initial is not None:
         settings["initial_weights"] = joblib.hash(fingerprints(initial))
+        if ours.freeze:
+            settings["freeze"] = repr(ours.freeze)
     if seen != SeenScans():
         settings["seen_scans"] = seen.as_card()
     network, history = train_patches(
@@ -142,6 +146,7 @@ def fit_network(model, task, real, seed):
         _Loss(task, stream),
         network_settings,
         initial=initial,
+        freeze=ours.freeze,
         checkpoint=None if ours.checkpoint is None else training_file(ours.checkpoint),
         settings=settings,
         seed=seed,
@@ -164,7 +169,7 @@ def network_of_checkpoint(model, task):
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{str(path)!r} holds another network than {model.architecture!r} with "
+            f"{str(path)!r} holds another network than {model.architecture_!r} with "
             f"{len(task.outputs)} outputs; give the parameters it was trained with"
         ) from error
     keys = ("train_loss", "score")
@@ -177,10 +182,10 @@ def network_of_checkpoint(model, task):
 
 def _network_settings(ours, n_outputs):
     return {
-        "architecture": ours.architecture,
+        "architecture": ours.architecture_,
         "n_outputs": n_outputs,
         "spatial_dims": ours.spatial_dims,
-        "channels": None if ours.channels is None else tuple(ours.channels),
+        "channels": None if ours.channels_ is None else tuple(ours.channels_),
         "deep_supervision": ours.deep_supervision,
         "dropout": ours.dropout,
         "shape": per_axis("patch_size", ours.patch_size, ours.spatial_dims),
@@ -217,6 +222,7 @@ def _chain(ours, task, source):
         ranges=ours.ranges,
         mirror=ours.mirror,
         spatial_dims=ours.spatial_dims,
+        noise=task.scan_noise,
         noise_device="cpu",
         ending=task.ending(),
     )

@@ -97,8 +97,9 @@ def prepare(scan, spacing_mm, spatial_dims=3, *, allow_empty=False):
     Parameters
     ----------
     scan : path, nibabel image, or (2-D) ndarray
-    spacing_mm : float
-        An array or a picture file has no millimetres and keeps its pixels.
+    spacing_mm : float or None
+        None leaves the scan its own voxels. An array or a picture file has no millimetres and
+        keeps its pixels.
     spatial_dims : {2, 3}
     allow_empty : bool, default=False
         Zero everywhere is allowed, as masks are.
@@ -150,6 +151,8 @@ def prepare(scan, spacing_mm, spatial_dims=3, *, allow_empty=False):
 
 
 def _at_spacing(array, edges, spacing_mm):
+    if spacing_mm is None:
+        return np.ascontiguousarray(array, dtype=np.float32)
     shape = [
         max(1, round(count * float(edge) / spacing_mm))
         for count, edge in zip(array.shape, edges, strict=True)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Options
 
 from ..learning.settings import TrainingSettings
-from ..nets import VOXELWISE
+from ..nets import ON_PRETRAINED, VOXELWISE
 from ..parameters import (
     CHANCE,
     COUNT,
@@ -45,16 +45,19 @@ class Settings(TrainingSettings, BaseEstimator):
 
     architecture: object = parameter(
         "unet-small",
-        StrOptions(set(VOXELWISE)),
+        StrOptions({*VOXELWISE, *ON_PRETRAINED}),
         callable,
         first=True,
         stored="always",
         kind="str or callable",
         doc="""
-            "unet", "mde", "mded" (large-kernel attention), "dynunet", "swinunetr", "folded"; with
-            "-small" appended, at a size that trains on a processor. Or a function of the patch's
-            shape and the number of channels that returns a new encoder (see
-            `imaging.nets.encoders`), on which a decoder is put.""",
+            "unet", "mde", "mded" (large-kernel attention), "dynunet", "swinunetr", "folded",
+            "plain" (nothing normalised); with "-small" appended, at a size that trains on a
+            processor. Or a function of the patch's shape and the number of channels that returns a
+            new encoder (see `imaging.nets.encoders`), on which a decoder is put. A pretrained
+            encoder as `initial_weights` takes its place, with a decoder on it ("encoder-small");
+            "features-small" instead makes a small network that sees the frozen features of the
+            encoder "small" beside the scan, either of them dropped at random in training.""",
     )
     channels: tuple | None = parameter(
         None,
@@ -68,16 +71,28 @@ class Settings(TrainingSettings, BaseEstimator):
         None,
         str,
         os.PathLike,
+        HasMethods("transform"),
         None,
-        kind="str or path",
+        kind="str, path or SequenceInvariantEncoder",
         doc="""
             A trained model, by name or file, whose weights the training begins with instead of
-            random ones; layers of another shape (other outputs) begin anew. `load` and
+            random ones; layers of another shape (other outputs) begin anew. Or a pretrained
+            encoder, as a file or itself (``clone`` forgets what it learnt, unless it was loaded or
+            is in a ``sklearn.frozen.FrozenEstimator``): best with its `spacing_mm`. `load` and
             `from_pretrained` fill it in, so that `fit` goes on learning from there, in
             cross-validation too. That is fair only with scans that the model was not trained on.
             The card of a model names its real training scans (a hash of their voxels) and those of
             the model that it began with; `score`, and so ``cross_validate``, warns where it meets
             one of them, and where a card does not say.""",
+    )
+    freeze: bool | int = parameter(
+        False,
+        "boolean",
+        COUNT,
+        kind="bool or int",
+        doc="""
+            The encoder of `initial_weights` stays as it is, its dropout and its statistics too, and
+            the rest learns: True throughout, a number for so many epochs.""",
     )
     spatial_dims: int = parameter(
         3,
@@ -123,12 +138,15 @@ class Settings(TrainingSettings, BaseEstimator):
         Interval(Real, 0, 1, closed="neither"),
         doc="Of real scans among the samples, where both are given; in (0, 1).",
     )
-    spacing_mm: float = parameter(
+    spacing_mm: float | None = parameter(
         1.0,
         SPACING,
+        None,
         stored="always",
+        kind="float or None",
         doc="""
-            Edge of the voxels that the network sees, .25 to 50 mm; every scan is resized to it.""",
+            Edge of the voxels that the network sees, .25 to 50 mm; every scan is resized to it.
+            None: each scan's own voxels, whatever they are.""",
     )
     patch_size: int | tuple = parameter(
         64,

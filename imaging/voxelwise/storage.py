@@ -2,6 +2,8 @@
 
 from sklearn.utils.validation import check_is_fitted
 
+from ..learning.pretrained import is_encoder, open_encoder
+from ..nets import ON_PRETRAINED
 from ..storage.models import (
     ModelFileError,
     check_shapes,
@@ -16,7 +18,7 @@ from ..storage.models import (
 from ..storage.seen import SeenScans
 from .card import FORMAT, as_format_2, check_card, plain_parameters, restored, stored_fields
 
-__all__ = ["StoredModel", "read_network", "trained_weights"]
+__all__ = ["StoredModel", "architecture_of", "read_network", "trained_weights"]
 
 
 class StoredModel:
@@ -49,7 +51,7 @@ class StoredModel:
             If the name has another ending, or the architecture is a function, which no card holds.
         """
         check_is_fitted(self, "network_")
-        if callable(self.architecture):
+        if callable(self.architecture_):
             raise ModelFileError(
                 "a card cannot hold an architecture that is a function; save "
                 "network_.state_dict() with torch, or take one with a name"
@@ -102,6 +104,7 @@ class StoredModel:
             raise ModelFileError(f"the model card of {str(path)!r} cannot be: {error}") from error
         model._check_parameters()
         model.network_, model.card_ = network, card
+        model.architecture_, model.channels_ = stored["architecture"], stored["channels"]
         model.patch_size_ = stored["patch_size"]
         model.seen_scans_ = SeenScans.of_card(card)
         return model
@@ -170,27 +173,62 @@ def read_network(path):
     return network.eval(), card
 
 
+def architecture_of(model):
+    """The architecture of a model, by name or as a function, and its channels.
+
+    Those of the pretrained encoder, where the model begins with one.
+
+    Raises
+    ------
+    ModelFileError
+        If the encoder does not suit the model.
+    """
+    if model.initial_weights is None or not is_encoder(model.initial_weights):
+        return model.architecture, model.channels
+    opened = open_encoder(model.initial_weights)
+    if opened.spatial_dims != model.spatial_dims:
+        raise ModelFileError(
+            f"the encoder of initial_weights sees {opened.spatial_dims} dimensions and this model "
+            f"{model.spatial_dims}; give one of as many"
+        )
+    if model.architecture in ON_PRETRAINED:
+        if model.architecture.partition("-")[2] != opened.name:
+            raise ModelFileError(
+                f"found architecture={model.architecture!r} with an encoder {opened.name!r} as "
+                "initial_weights; give them the same name"
+            )
+        return model.architecture, opened.channels
+    return f"encoder-{opened.name}", opened.channels
+
+
 def trained_weights(model, settings):
     """The weights of a trained network, for one that is to be trained further.
 
     Parameters
     ----------
-    model : str or path
-        As for `model_path`.
+    model : str, path or SequenceInvariantEncoder
+        As for `model_path`, or as for `open_encoder`.
     settings : dict
         For `build_voxelwise`, of the network that is to be trained.
 
     Returns
     -------
     weights : dict of str to Tensor
-    card : dict
-        See `read_network`.
+        By their names in that network.
+    seen : SeenScans
+        Real scans that they have learnt from.
 
     Raises
     ------
     ModelFileError
         If there is no such model, or its network is another one.
     """
+    if is_encoder(model):
+        opened = open_encoder(model)
+        way = settings["architecture"].partition("-")[0]
+        part = {"encoder": "body.encoder", "features": "body.features"}[way]
+        weights = opened.network.state_dict()
+        return {f"{part}.{name}": tensor for name, tensor in weights.items()}, opened.seen
     network, card = read_network(model_path(model))
     channels = None if card["channels"] is None else tuple(card["channels"])
     for name, value in {**card, "channels": channels}.items():
@@ -199,7 +237,7 @@ def trained_weights(model, settings):
                 f"initial_weights={str(model)!r} has {name}={value!r} and this model "
                 f"{settings[name]!r}; give it the same"
             )
-    return network.state_dict(), card
+    return network.state_dict(), SeenScans.of_card(card)
 
 
 def _network(path, card, built=lambda build: build()):
@@ -215,6 +253,7 @@ def _network(path, card, built=lambda build: build()):
             channels=None if card["channels"] is None else tuple(card["channels"]),
             deep_supervision=card["deep_supervision"],
             dropout=card["dropout"],
+            shape=tuple(card["patch_size"]),
         )
 
     try:

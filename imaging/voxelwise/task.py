@@ -32,6 +32,8 @@ class Task(BaseEstimator):
     outside : sequence of float or None
         What every output is outside the head, where the network is not asked; None asks it
         everywhere.
+    scan_noise : float
+        Largest standard deviation of the noise of synthetic scans, see `synthetic_chain`.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class Task(BaseEstimator):
     scaling = Standardised()
     target_fill = 0
     outside = None
+    scan_noise = 0.1
 
     @property
     def kept(self):
@@ -78,6 +81,22 @@ class Task(BaseEstimator):
         See `imaging.synthesis.synthetic_chain`.
         """
         raise NotImplementedError
+
+    def variations(self, *, augment, signed, **geometry):
+        """The steps that vary a real scan and its target, or None to leave it as it is.
+
+        Parameters
+        ----------
+        augment : bool
+            Whether geometry, grey scale and noise are to be varied.
+        signed : bool
+            Whether the scan came with a sign.
+        **geometry
+            `spacing_mm` and `mirror`, for `imaging.synthesis.real_chain`.
+        """
+        from ..synthesis.recipes import real_chain
+
+        return real_chain(**geometry, signed=signed) if augment else None
 
     def loss(self):
         """A function of (outputs, target, step) that gives the loss of every sample.

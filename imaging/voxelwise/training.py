@@ -6,6 +6,8 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from ..learning.engine import TrainingError, train_network
+from ..nets.freezing import frozen_epochs
+from ..nets.pretrained import BesideFeatures
 from ..nets.voxelwise import build_voxelwise
 from .samples import cut_patch
 from .settings import per_axis
@@ -103,7 +105,15 @@ def window_for(network_divisor, patch_size, spatial_dims):
 
 
 def train_patches(
-    stream, validation, loss, network_settings, *, initial=None, settings=None, **engine
+    stream,
+    validation,
+    loss,
+    network_settings,
+    *,
+    initial=None,
+    freeze=False,
+    settings=None,
+    **engine,
 ):
     """Train on a `PatchStream` and return the network of the best epoch.
 
@@ -117,6 +127,8 @@ def train_patches(
         For `build_voxelwise`.
     initial : dict of str to Tensor, default=None
         Weights to begin with, but for layers of another shape.
+    freeze : bool or int, default=False
+        Whether the encoder learns nothing, or for how many epochs.
     settings : dict, default=None
         What else the training depends on, for its checkpoint.
     **engine
@@ -135,6 +147,9 @@ def train_patches(
             fresh = network.state_dict()
             same = {n: t for n, t in initial.items() if n in fresh and fresh[n].shape == t.shape}
             network.load_state_dict(fresh | same)
+        frozen, epochs = frozen_epochs(freeze)
+        if frozen and not isinstance(network.body, BesideFeatures):  # which is frozen anyway
+            network.freeze(network.encoder_part, epochs=epochs)
         return Outputs(network)
 
     network, history = train_network(

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from imaging.nets.freezing import frozen_epochs
 from imaging.parameters import fields_of, parameters
 from imaging.storage.tensors import as_tensor
 
@@ -28,7 +29,7 @@ from ..grouping import check_groups
 from ..views.protocol import Reading
 from .outputs import apply_networks, kept_output
 from .parameters import ImageParameters
-from .start import cross_fitted, offsets, outcome_of
+from .start import cross_fitted, offsets, outcome_of, pretrained_encoder
 from .training import train_one
 
 __all__ = ["ImageEstimator", "of_view"]
@@ -190,7 +191,8 @@ class ImageEstimator(ImageParameters, BaseEstimator):
 
     def _images(self, X, fitting):
         """`ImageRows` of all patients, by the fitted view."""
-        cell_pixels = None if callable(self.architecture) else self._cell_pixels
+        named = not callable(self.architecture) and self.initial_weights is None
+        cell_pixels = self._cell_pixels if named else None
         reading = Reading(self.memory, self.memory_limit_mb, self.n_jobs, cell_pixels)
         if not fitting:
             return self.view_.prepare(X, self.image_columns_, reading)
@@ -298,6 +300,8 @@ class ImageEstimator(ImageParameters, BaseEstimator):
         return np.float32 if "image" in inputs else np.float64
 
     def _encoder(self, shape):
+        if self.initial_weights is not None:
+            return pretrained_encoder(self, shape)
         if callable(self.architecture):
             return self.architecture(shape[1:], shape[0])
         from imaging.nets.encoders import build_encoder
@@ -326,6 +330,9 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             reference=reference,
             start=start,
         )
+        frozen, epochs = frozen_epochs(self.freeze)
+        if frozen and encoder is not None and self.initial_weights is not None:
+            network.freeze("encoder", epochs=epochs)
         if "offset" in inputs:
             from imaging.nets.started import StartedNet
 

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 from sklearn.utils import check_random_state
 
+from imaging.nets.freezing import frozen_epochs
 from imaging.parameters import COUNT, StrOptions, parameter, parameters
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
@@ -49,20 +50,17 @@ class DrawnPretraining(ImageEstimator):
         folds and models of one `random_state`, an int, share what was learnt.
         """,
     )
-    freeze: bool = parameter(
-        True,
-        "boolean",
-        doc="""
-        After pretraining, patients train the output layer only, held back by `start_penalty`; False
-        trains all layers on, which a few hundred patients are too few for.
-        """,
-    )
 
     def _images(self, X, fitting):
         if fitting and self.pretrain is not None and not self.allow_empty:
             raise ValueError(
                 "drawn canvases show lesions as masks do, so pretrain='drawn' is for columns of "
                 "lesion masks; set allow_empty=True if these are, else leave pretrain out"
+            )
+        if fitting and self.pretrain is not None and self.initial_weights is not None:
+            raise ValueError(
+                "found pretrain='drawn' and initial_weights, and a network begins with one of "
+                "them; leave one out"
             )
         images = super()._images(X, fitting)
         if fitting and self.pretrain is not None:
@@ -113,7 +111,10 @@ class DrawnPretraining(ImageEstimator):
             first, offset = self._regression(inputs, y, weights, n_outputs)
             inputs = {**inputs, "offset": offset}
         network = super()._new_network(inputs, y, weights, n_outputs, reference)
-        network.network.adopt(self.reader_.network, freeze=self.freeze)
+        network.network.adopt(self.reader_.network)
+        frozen, epochs = frozen_epochs(self.freeze)
+        if frozen:
+            network.network.freeze("encoder", "reduce", epochs=epochs)
         network.first = first
         return network
 

@@ -3,6 +3,7 @@
 Those with ``training=True`` are handed to the training engine by their names.
 """
 
+import os
 from numbers import Integral
 
 from sklearn.utils._param_validation import HasMethods
@@ -82,6 +83,32 @@ class ImageParameters:
         doc="""
         Trained from scratch. A callable gets the spatial shape and the number of channels and
         returns an encoder, pretrained for instance: see `imaging.nets.encoders`.
+        """,
+    )
+    initial_weights: object = parameter(
+        None,
+        str,
+        os.PathLike,
+        HasMethods("transform"),
+        None,
+        kind="str, path, SequenceInvariantEncoder or None",
+        doc="""
+        A pretrained encoder in place of `architecture`: a file or name, or itself (``clone``
+        forgets what it learnt, unless it was loaded or is in a `sklearn.frozen.FrozenEstimator`).
+        It sees the first column of `image`, a scan, standardised as it was in its pretraining; give
+        the view its `spacing_mm`. Further columns, such as a lesion mask, go beside its features,
+        shrunk to a coarse grid.
+        """,
+    )
+    freeze: bool | int = parameter(
+        True,
+        "boolean",
+        COUNT,
+        kind="bool or int",
+        doc="""
+        What was learnt before, as `initial_weights` or by `pretrain`, stays as it is, dropout and
+        statistics too, and patients train the rest: True throughout, a number for so many epochs.
+        False trains all layers on, which a few hundred patients are too few for.
         """,
     )
     patient: str | None = parameter(

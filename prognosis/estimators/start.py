@@ -16,7 +16,7 @@ from ..errors import CohortError
 from ..grouping import find_groups, fit_held
 from ..splits import inner_folds
 
-__all__ = ["cross_fitted", "offsets", "outcome_of"]
+__all__ = ["cross_fitted", "offsets", "outcome_of", "pretrained_encoder"]
 
 FOLDS = 5
 LEAST_PROBABILITY = 1e-6  # its log odds are still exact enough in single precision
@@ -108,6 +108,54 @@ def offsets(estimator, X):
         each class but the last; of a number, the prediction as the networks' target is scaled.
     """
     return _offsets(estimator, estimator.start_, X)
+
+
+def pretrained_encoder(estimator, shape):
+    """The encoder of the networks of an image estimator that begin with a pretrained one.
+
+    Parameters
+    ----------
+    estimator : ImageEstimator
+        Whose view is fitted.
+    shape : tuple of int
+        Of its images: channels, then the spatial ones.
+
+    Returns
+    -------
+    imaging.nets.pretrained.PretrainedEncoder
+
+    Raises
+    ------
+    ModelFileError
+        If `initial_weights` is no pretrained encoder.
+    ValueError
+        If it sees another number of dimensions.
+
+    Warns
+    -----
+    UserWarning
+        If the view's voxels are not those that it was pretrained on.
+    """
+    from imaging.learning.pretrained import open_encoder
+    from imaging.nets.pretrained import PretrainedEncoder
+
+    opened = open_encoder(estimator.initial_weights)
+    channels, *spatial = shape
+    if len(spatial) != opened.spatial_dims:
+        kind = "whole volumes" if opened.spatial_dims == 3 else "pictures"
+        raise ValueError(
+            f"the encoder of initial_weights sees {opened.spatial_dims} dimensions and the images "
+            f"here have {len(spatial)}; it suits views of {kind}"
+        )
+    spacing = getattr(estimator.view_, "spacing_mm", None)
+    if len(spatial) == 3 and spacing is not None and spacing != opened.spacing_mm:
+        warnings.warn(
+            f"the encoder was pretrained on voxels of {opened.spacing_mm:g} mm and sees some of "
+            f"{spacing:g} mm here; set spacing_mm={opened.spacing_mm:g}",
+            stacklevel=2,
+        )
+    of_whole_heads = len(spatial) == 3
+    return PretrainedEncoder(opened.network, spatial, channels, of_whole_heads=of_whole_heads)
 
 
 def _offsets(estimator, model, X):

@@ -4,6 +4,7 @@ Images are measured one by one, in threads, and what was measured is kept in `me
 comparison all folds and models share it.
 """
 
+import copy
 import os
 from numbers import Integral
 from typing import ClassVar
@@ -279,6 +280,8 @@ def opened_network(given, load, *, role, owner, instead):
     try:
         check_is_fitted(given, "network_")
     except NotFittedError as error:
+        if getattr(given, "frozen", False):  # it was loaded, then cloned: it loads itself again
+            return copy.copy(given).fit()
         raise CohortError(
             f"the {role} of {owner} is not fitted, or was cloned; give {instead}, or "
             f"sklearn.frozen.FrozenEstimator({role})"

@@ -40,8 +40,9 @@ class ScanEmbedding(ImageMeasurement):
     Notes
     -----
     Other than `ImageEmbedding`, whose networks are trained on the outcome and therefore
-    cross-fitted, this gives a scan the same vector in every fold. The table stays a pandas
-    DataFrame whatever ``set_output`` says but "pandas".
+    cross-fitted, this gives a scan the same vector in every fold. The table stays a
+    pandas DataFrame whatever ``set_output`` says but "pandas". A linear probe is
+    ``make_pipeline(ScanEmbedding("t1w", encoder=..., output="added"), LogisticRegression())``.
 
     Examples
     --------
@@ -77,7 +78,8 @@ class ScanEmbedding(ImageMeasurement):
         kind="str, path or fitted imaging.SequenceInvariantEncoder",
         doc="""
         A file that `SequenceInvariantEncoder.save` wrote, the name of a pretrained one, or an
-        encoder. ``clone`` and so ``cross_validate`` forget what a bare encoder learnt: wrap it,
+        encoder. ``clone`` and so ``cross_validate`` forget what an encoder learnt that was just
+        fitted (one that was loaded stays what it is): wrap it,
         ``sklearn.frozen.FrozenEstimator(encoder)``.
         """,
     )
