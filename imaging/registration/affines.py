@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ImageError
 
-__all__ = ["affine_parts", "align", "fit_affine"]
+__all__ = ["affine_parts", "align"]
 
 _MOST_SECONDS = 600
 
@@ -63,55 +63,6 @@ def align(moving, base, *, kind="aff", weight=None):
     return np.array(found["moving_to_fixed"], dtype=float)
 
 
-def fit_affine(points, targets, weights, *, steps=8):
-    """The affine that takes points to targets, those that do not agree with the others left aside.
-
-    Parameters
-    ----------
-    points, targets : ndarray of shape (n, 3)
-    weights : ndarray of shape (n,)
-        Not negative.
-    steps : int
-        Of reweighting.
-
-    Returns
-    -------
-    affine : ndarray of shape (4, 4)
-    residual_mm : float
-        Weighted median distance between targets and what the affine says.
-
-    Raises
-    ------
-    ImageError
-        If there are not enough points.
-
-    Examples
-    --------
-    >>> points = np.random.default_rng(0).normal(size=(50, 3))
-    >>> targets = points * 2 + [0, 5, 0]
-    >>> targets[0] += 100
-    >>> affine, residual_mm = fit_affine(points, targets, np.ones(50))
-    >>> affine[:3, 3].round(3).tolist(), round(residual_mm, 3)
-    ([0.0, 5.0, 0.0], 0.0)
-    """
-    used = np.asarray(weights, dtype=float) > 0
-    if used.sum() < 12:
-        raise ImageError("too little brain was found to place the head; look at the scan")
-    points, targets = np.asarray(points)[used], np.asarray(targets)[used]
-    weights = np.asarray(weights, dtype=float)[used]
-    design = np.c_[points, np.ones(len(points))]
-    trust = weights
-    for _ in range(steps):
-        root = np.sqrt(trust)[:, None]
-        solved = np.linalg.lstsq(design * root, targets * root, rcond=None)[0]
-        away = np.linalg.norm(design @ solved - targets, axis=1)
-        scale = 1.5 * max(_weighted_median(away, weights), 1e-6)
-        trust = weights / (1 + (away / scale) ** 2) ** 2
-    affine = np.eye(4)
-    affine[:3] = solved.T
-    return affine, float(_weighted_median(away, weights))
-
-
 def affine_parts(affine):
     """Rotation (degrees), scales (as singular values) and whether an affine mirrors.
 
@@ -138,9 +89,3 @@ def affine_parts(affine):
         turn = turn @ np.diag([-1.0, 1, 1])
     angle = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     return float(angle), scales, mirrored
-
-
-def _weighted_median(values, weights):
-    order = np.argsort(values)
-    reached = np.cumsum(weights[order])
-    return values[order][np.searchsorted(reached, reached[-1] / 2)]

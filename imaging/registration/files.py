@@ -1,4 +1,4 @@
-"""Transforms as files: an ITK text affine and NIfTI displacement fields, with a card of plain words.
+"""Transforms as files: an ITK text affine, NIfTI displacement fields, and a card of plain words.
 
 ANTs, ITK and 3D Slicer read them: ``antsApplyTransforms -r template -i scan -t STEM_warp.nii.gz -t
 STEM_affine.txt`` gives what `Transform.to_template` gives. Their axes point left and back (LPS).

@@ -89,9 +89,7 @@ def judge(transform, maps, tissues, target, *, left_out=None):
     """
     moved, counted = _warped(transform.warp, tissues, target, left_out)
     numbers = {
-        "correlation": _correlation(
-            tissue_picture(moved)[counted], target.picture[counted]
-        ),
+        "correlation": _correlation(tissue_picture(moved)[counted], target.picture[counted]),
         "grey_overlap": _overlap(moved[0], target.tissues[0], counted),
         "white_overlap": _overlap(moved[1], target.tissues[1], counted),
         "in_view": _in_view(transform, maps, target),
@@ -187,9 +185,7 @@ def _beside_network(transform, maps):
     middle = middle[:: max(1, len(middle) // _POINTS)]
 
     def placed(voxels):
-        return transform.points_to_template(
-            nib.affines.apply_affine(maps.brain.affine, voxels)
-        )
+        return transform.points_to_template(nib.affines.apply_affine(maps.brain.affine, voxels))
 
     apart = np.linalg.norm(placed(some) - said[tuple(some.T)], axis=1)
     beside = np.abs(np.median(placed(middle)[:, 0])) if len(middle) >= 20 else np.inf

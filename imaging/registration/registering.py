@@ -12,19 +12,20 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import ImageError
-from ..grids import Grid, same_grid
+from ..grids import same_grid
 from ..spaces.headers import header_signs
 from ..volumes import read_mask, read_volume
-from .affines import align
+from .affines import affine_parts, align
 from .quality import Quality, judge
 from .template import template_maps, tissue_picture
 from .tissues import sharpened
 from .transform import Transform
 from .warping import warp_to_template
 
-__all__ = ["Registration", "register"]
+__all__ = ["Registration", "match_sequences", "opened_model", "register"]
 
 _LEAST_EDGE_MM, _LARGEST_EDGE_MM, _LEAST_FIELD_MM = 0.1, 12.0, 70.0
+_MOST_TURNED_DEG, _MOST_MOVED_MM = 15.0, 15.0  # of a head between two scans of a session
 _NETWORK = "coordinates"
 
 
@@ -88,17 +89,15 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     volume = read_volume(scan)
     _check_voxels(volume)
     mask = None if lesion is None else _lesion_on(volume, lesion, labels)
-    model, seen = _opened(model), header_signs(scan)
-    maps = model.predict(volume)
+    seen = header_signs(scan)
+    maps = opened_model(model).predict(volume)
     target = template_maps(float(spacing_mm))
     grid, wanted = target.grid, target.picture
     transform = Transform(maps.affine)
 
     tissues = _placed_tissues(maps, transform, grid)
     spared = _placed_mask(mask, transform, grid)
-    transform, tissues, spared, refined = _refined(
-        maps, mask, transform, tissues, spared, target
-    )
+    transform, tissues, spared, refined = _refined(maps, mask, transform, tissues, spared, target)
     values = transform.to_template(_smoothed(volume, spacing_mm), grid).get_fdata(dtype=np.float32)
     tissues = sharpened(tissues, values, spacing_mm, left_out=spared)
     if nonlinear:
@@ -115,6 +114,60 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     transform = Transform(transform.affine, transform.warp, about)
     quality = judge(transform, maps, tissues, target, left_out=spared)
     return Registration(transform, quality, tuple([*seen.lost, *seen.broken]))
+
+
+def match_sequences(other, scan, transform):
+    """The small movement of the head between two scans of one session.
+
+    Parameters
+    ----------
+    other, scan : str, os.PathLike or nibabel spatial image, 3-D
+    transform : Transform
+        Of `scan`.
+
+    Returns
+    -------
+    ndarray of shape (4, 4)
+        World coordinates of `other` to those of `scan`. The identity where both have one grid, and
+        where what was found is no small movement or makes them agree no better: scans of a session
+        share the scanner's coordinates.
+    """
+    other, scan = read_volume(other), read_volume(scan)
+    if same_grid(other, scan):
+        return np.eye(4)
+    brain = template_maps(2.0).brain.astype(np.float32)
+    brain = nib.Nifti1Image(ndimage.gaussian_filter(brain, 2), template_maps(2.0).grid.affine)
+    masked = []
+    for volume in (other, scan):
+        inside = np.asanyarray(transform.to_native(brain, volume).dataobj)
+        data = np.asanyarray(volume.dataobj) * (inside > 0.2)
+        masked.append(nib.Nifti1Image(data.astype(np.float32), volume.affine))
+    try:
+        found = align(*masked, kind="shr")
+    except ImageError:
+        return np.eye(4)
+    turned, _, _ = affine_parts(found)
+    middle = nib.affines.apply_affine(np.linalg.inv(transform.affine), [0, -18, 8])
+    moved = np.linalg.norm(nib.affines.apply_affine(found, middle) - middle)
+    small = turned <= _MOST_TURNED_DEG and moved <= _MOST_MOVED_MM
+    better = _information(masked, found) > _information(masked, np.eye(4))
+    return found if small and better else np.eye(4)
+
+
+def _information(images, matrix, bins=32):
+    """Mutual information of two masked images, nats, the first one moved by a matrix."""
+    moving, base = images
+    data = np.asanyarray(base.dataobj)
+    places = np.argwhere(data != 0)
+    places = places[:: max(1, len(places) // 40_000)]
+    points = nib.affines.apply_affine(np.linalg.inv(matrix) @ base.affine, places)
+    at = nib.affines.apply_affine(np.linalg.inv(moving.affine), points).T
+    found = ndimage.map_coordinates(np.asanyarray(moving.dataobj), at, order=1)
+    counts, _, _ = np.histogram2d(found, data[tuple(places.T)], bins)
+    share = counts / max(counts.sum(), 1)
+    alone = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
+    there = share > 0
+    return float((share[there] * np.log(share[there] / alone[there])).sum())
 
 
 def correlation(one, other, where):
@@ -205,12 +258,19 @@ def _check_voxels(volume):
         )
 
 
-def _opened(model):
+def opened_model(model):
+    """The model that was given, or the one of that name or file.
+
+    Parameters
+    ----------
+    model : str, os.PathLike or object with ``predict``
+    """
     if hasattr(model, "predict"):
         return model
+    from ..storage.models import model_path
     from .coordinates import CoordinateModel
 
-    return CoordinateModel.from_pretrained(model)
+    return CoordinateModel.load(model_path(model))
 
 
 def _versions():
@@ -221,8 +281,3 @@ def _versions():
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def grid_of(volume):
-    """The grid of a volume."""
-    return Grid.of(volume)

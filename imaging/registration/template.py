@@ -11,12 +11,20 @@ import numpy as np
 
 from ..grids import Grid
 
-__all__ = ["WEIGHTS", "TemplateMaps", "template_grid", "template_maps", "tissue_picture"]
+__all__ = [
+    "WEIGHTS",
+    "TemplateMaps",
+    "output_grid",
+    "template_grid",
+    "template_maps",
+    "tissue_picture",
+]
 
 # Grey values of grey matter, white matter and fluid in a picture that looks like a T1w scan. Fluid
 # is as dark as the outside: where a brain ends is said differently by every tool, and so is fluid.
 WEIGHTS = (0.6, 1.0, 0.0)
 _MARGIN_MM = 16  # around the brain, so that a warp has come to nothing at the border
+_CORNER_MM, _FIELD_MM = (-98, -134, -72), (196, 232, 188)  # of the template's files
 _BOUNDS_MM = ((-72, 72), (-106, 72), (-72, 82))
 
 
@@ -81,6 +89,28 @@ def template_grid(spacing_mm=2.0, margin_mm=_MARGIN_MM):
     shape = tuple(round((b - a) / spacing_mm) + 1 for a, b in zip(low, high))
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = low
+    return Grid(shape, tuple(map(tuple, affine.tolist())))
+
+
+def output_grid(spacing_mm=1.0):
+    """The grid on which images are brought to the template: that of the template's own files.
+
+    Parameters
+    ----------
+    spacing_mm : float
+
+    Returns
+    -------
+    Grid
+
+    Examples
+    --------
+    >>> print(output_grid(2))
+    a grid of 99 x 117 x 95 voxels of 2 x 2 x 2 mm from (-98, -134, -72)
+    """
+    shape = tuple(int(n / spacing_mm + 1e-6) + 1 for n in _FIELD_MM)
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = _CORNER_MM
     return Grid(shape, tuple(map(tuple, affine.tolist())))
 
 

@@ -1,6 +1,6 @@
 """A transform from a scan to the template, with its inverse: how images, masks and points travel.
 
-It is an affine, then a warp within the template; the warp's inverse is kept beside it, so that every
+It is an affine, then a warp within the template; its inverse is kept beside it, so that every
 way has its way back. Points are world coordinates (RAS, mm).
 """
 

@@ -63,7 +63,11 @@ def warp_to_template(template, picture, grid, *, lesion=None, iterations=ITERATI
         lesion = None
     metric = _metric()(lesion)
     with _quiet():
-        registration = SymmetricDiffeomorphicRegistration(metric, level_iters=list(iterations))
+        # Windows have to fit into the coarsest picture.
+        levels = max(1, int(np.log2(min(grid.shape) / (2 * RADIUS + 2))) + 1)
+        registration = SymmetricDiffeomorphicRegistration(
+            metric, level_iters=list(iterations)[-levels:]
+        )
         found = registration.optimize(
             template,
             picture,
