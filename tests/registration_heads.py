@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from imaging.registration.template import template_maps
 
-EDGE_MM = 6.0
+EDGE_MM = 5.0
 # What scans of six contrasts show of grey matter, white matter, fluid and scalp.
 CONTRASTS = {
     "t1w": (0.55, 0.85, 0.15, 0.95),
@@ -26,8 +26,8 @@ class Head:
         turn = np.radians(rng.normal(0, turn_deg, 3))
         matrix = _rotation(turn) @ np.diag(rng.normal(1, 0.04, 3))
         self.affine = nib.affines.from_matvec(matrix, rng.normal(0, 6, 3))  # scan to template
-        shape = (36, 44, 38)
-        grid = nib.affines.from_matvec(EDGE_MM * np.eye(3), [-105, -135, -105])
+        shape = (42, 48, 44)
+        grid = nib.affines.from_matvec(EDGE_MM * np.eye(3), [-105, -128, -105])
         self.grid = np.linalg.inv(self.affine) @ grid
         voxels = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
         smooth = [ndimage.gaussian_filter(rng.standard_normal(shape), 4) for _ in range(3)]

@@ -12,10 +12,10 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import ImageError
-from ..grids import same_grid
+from ..grids import Grid, same_grid
 from ..spaces.headers import header_signs
 from ..volumes import read_mask, read_volume
-from .affines import affine_parts, align
+from .affines import affine_parts, fit_pictures
 from .quality import Quality, judge
 from .template import template_maps, tissue_picture
 from .tissues import sharpened
@@ -78,8 +78,9 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     Notes
     -----
     Tissues come from the network, are made sharp by the scan's own grey values
-    (`tissues.sharpened`), and are matched as a picture of one contrast to the template's: an affine
-    by niimath, kept where it is better than the network's, then dipy's symmetric registration.
+    (`tissues.sharpened`), and are matched as a picture of one contrast to the template's: by least
+    squares for an affine, kept where it is better than the network's, then by dipy's symmetric
+    registration for the warp.
 
     Examples
     --------
@@ -107,7 +108,7 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
         "template": "MNI152 (ICBM 2009a, as in nilearn)",
         "warped": bool(nonlinear),
         "lesion_left_out": bool(spared is not None and spared.any()),
-        "affine": "network, then niimath" if refined else "network",
+        "affine": "network, then tissues" if refined else "network",
         "spacing_mm": float(spacing_mm),
         "versions": _versions(),
     }
@@ -116,58 +117,42 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     return Registration(transform, quality, tuple([*seen.lost, *seen.broken]))
 
 
-def match_sequences(other, scan, transform):
+def match_sequences(other, scan, *, model=_NETWORK):
     """The small movement of the head between two scans of one session.
 
     Parameters
     ----------
     other, scan : str, os.PathLike or nibabel spatial image, 3-D
-    transform : Transform
-        Of `scan`.
+        Of any two contrasts.
+    model : str, path, or object with ``predict(scan)``
+        As for `register`.
 
     Returns
     -------
     ndarray of shape (4, 4)
         World coordinates of `other` to those of `scan`. The identity where both have one grid, and
-        where what was found is no small movement or makes them agree no better: scans of a session
-        share the scanner's coordinates.
+        where what was found is no small movement: scans of a session share the scanner's
+        coordinates, and their headers are believed first.
     """
     other, scan = read_volume(other), read_volume(scan)
     if same_grid(other, scan):
         return np.eye(4)
-    brain = template_maps(2.0).brain.astype(np.float32)
-    brain = nib.Nifti1Image(ndimage.gaussian_filter(brain, 2), template_maps(2.0).grid.affine)
-    masked = []
-    for volume in (other, scan):
-        inside = np.asanyarray(transform.to_native(brain, volume).dataobj)
-        data = np.asanyarray(volume.dataobj) * (inside > 0.2)
-        masked.append(nib.Nifti1Image(data.astype(np.float32), volume.affine))
-    try:
-        found = align(*masked, kind="shr")
-    except ImageError:
-        return np.eye(4)
+    model = opened_model(model)
+    pictures, grids = [], []
+    for volume in (scan, other):
+        maps = model.predict(volume)
+        data = np.moveaxis(np.asanyarray(maps.tissues.dataobj), -1, 0)
+        pictures.append(tissue_picture(data))
+        grids.append(Grid.of(maps.tissues))
+    found = fit_pictures(*pictures, grids[0], rigid=True, moving_grid=grids[1])
     turned, _, _ = affine_parts(found)
-    middle = nib.affines.apply_affine(np.linalg.inv(transform.affine), [0, -18, 8])
+    inside = np.argwhere(pictures[1] > 0.3)
+    if len(inside) == 0:
+        return np.eye(4)
+    middle = nib.affines.apply_affine(grids[1].affine, inside.mean(axis=0))
     moved = np.linalg.norm(nib.affines.apply_affine(found, middle) - middle)
     small = turned <= _MOST_TURNED_DEG and moved <= _MOST_MOVED_MM
-    better = _information(masked, found) > _information(masked, np.eye(4))
-    return found if small and better else np.eye(4)
-
-
-def _information(images, matrix, bins=32):
-    """Mutual information of two masked images, nats, the first one moved by a matrix."""
-    moving, base = images
-    data = np.asanyarray(base.dataobj)
-    places = np.argwhere(data != 0)
-    places = places[:: max(1, len(places) // 40_000)]
-    points = nib.affines.apply_affine(np.linalg.inv(matrix) @ base.affine, places)
-    at = nib.affines.apply_affine(np.linalg.inv(moving.affine), points).T
-    found = ndimage.map_coordinates(np.asanyarray(moving.dataobj), at, order=1)
-    counts, _, _ = np.histogram2d(found, data[tuple(places.T)], bins)
-    share = counts / max(counts.sum(), 1)
-    alone = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
-    there = share > 0
-    return float((share[there] * np.log(share[there] / alone[there])).sum())
+    return found if small else np.eye(4)
 
 
 def correlation(one, other, where):
@@ -179,22 +164,16 @@ def correlation(one, other, where):
 
 
 def _refined(maps, mask, transform, tissues, spared, target):
-    """The affine made better by niimath, where the pictures then agree better."""
-    grid = target.grid
-    counted = None
-    if spared is not None and spared.any():
-        counted = nib.Nifti1Image((~spared).astype(np.float32), grid.affine)
-    pictures = [
-        nib.Nifti1Image(picture.astype(np.float32), grid.affine)
-        for picture in (tissue_picture(tissues), target.picture)
-    ]
-    before = correlation(*(picture.get_fdata() for picture in pictures), _asked(target, spared))
-    try:
-        step = align(*pictures, weight=counted)
-    except ImageError:
-        return transform, tissues, spared, False
+    """The affine made better by the pictures themselves, where they then agree better."""
+    picture = tissue_picture(tissues)
+    counted = None if spared is None else (~spared).astype(np.float32)
+    before = correlation(picture, target.picture, _asked(target, spared))
+    step = fit_pictures(target.picture, picture, target.grid, weight=counted)
     moved = Transform(step @ transform.affine)
-    again, hidden = _placed_tissues(maps, moved, grid), _placed_mask(mask, moved, grid)
+    again, hidden = (
+        _placed_tissues(maps, moved, target.grid),
+        _placed_mask(mask, moved, target.grid),
+    )
     after = correlation(tissue_picture(again), target.picture, _asked(target, hidden))
     if after <= before:
         return transform, tissues, spared, False
@@ -275,7 +254,7 @@ def opened_model(model):
 
 def _versions():
     found = {}
-    for name in ("prognosis-mri", "dipy", "niimath", "nilearn", "nibabel", "numpy", "scipy"):
+    for name in ("prognosis-mri", "dipy", "nilearn", "nibabel", "numpy", "scipy"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

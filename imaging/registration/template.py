@@ -132,19 +132,13 @@ def template_maps(spacing_mm=2.0):
     >>> maps.tissues.shape[1:] == maps.grid.shape, maps.tissues.sum(0).max() <= 1.001
     (True, np.True_)
     """
-    from nilearn.datasets import (
-        load_mni152_brain_mask,
-        load_mni152_gm_template,
-        load_mni152_wm_template,
-    )
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     grid = template_grid(spacing_mm)
     nearest = max(1, min(2, int(spacing_mm)))
     found = []
-    for load in (load_mni152_gm_template, load_mni152_wm_template, load_mni152_brain_mask):
-        image = load(resolution=nearest)
-        data = image.get_fdata(dtype=np.float32)
+    for image in _loaded(nearest):
+        data = np.asanyarray(image.dataobj).astype(np.float32)
         if spacing_mm > nearest:  # what a coarse voxel holds, not what lies at its middle
             data = gaussian_filter(data, 0.4 * spacing_mm / nearest)
         at = np.linalg.inv(image.affine) @ grid.affine
@@ -155,3 +149,12 @@ def template_maps(spacing_mm=2.0):
     grey, white, brain = found
     fluid = np.clip(brain - grey - white, 0, 1)
     return TemplateMaps(grid, np.stack([grey, white, fluid]), brain > 0.5)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(resolution):
+    """Grey matter, white matter and brain of the template, which nilearn resamples every time."""
+    from nilearn import datasets
+
+    names = ("gm_template", "wm_template", "brain_mask")
+    return [getattr(datasets, f"load_mni152_{name}")(resolution=resolution) for name in names]

@@ -22,6 +22,7 @@ from ..errors import CohortError
 
 __all__ = ["Job", "Settled", "checked_name", "file_of", "settled", "transform_stem"]
 
+_WARPED_AT_MM = 2.0  # finer ones gain little and take ten times as long
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -165,21 +166,30 @@ def _found(job, cells):
     elif job.lesion is not None:
         lesion = cells[job.lesion]
     model = Identified(job.model, _told(job.model))
-    found = cached_call(memory, _registered)(scan, lesion, job.labels, model, job.nonlinear)
+    found = cached_call(memory, _registered)(
+        scan, lesion, job.labels, model, job.nonlinear, max(_WARPED_AT_MM, job.spacing_mm)
+    )
     transforms = {job.reference: found.transform}
     for column in job.images:
         if column != job.reference:
             matched = cached_call(memory, _matched)
-            transforms[column] = found.transform.after(matched(cells[column], scan, found))
+            transforms[column] = found.transform.after(matched(cells[column], scan, model))
     return Settled(transforms, {}, found.quality, found.warnings), lesion
 
 
-def _registered(scan, lesion, labels, model, nonlinear):
-    return register(scan, lesion=lesion, labels=labels, model=model.value, nonlinear=nonlinear)
+def _registered(scan, lesion, labels, model, nonlinear, spacing_mm):
+    return register(
+        scan,
+        lesion=lesion,
+        labels=labels,
+        model=model.value,
+        nonlinear=nonlinear,
+        spacing_mm=spacing_mm,
+    )
 
 
-def _matched(other, scan, found):
-    return match_sequences(other, scan, found.transform)
+def _matched(other, scan, model):
+    return match_sequences(other, scan, model=model.value)
 
 
 def _segmented(scan, segmenter):
