@@ -110,7 +110,7 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
         "lesion_left_out": bool(spared is not None and spared.any()),
         "affine": "network, then tissues" if refined else "network",
         "spacing_mm": float(spacing_mm),
-        "versions": _versions(),
+        "versions": installed(),
     }
     transform = Transform(transform.affine, transform.warp, about)
     quality = judge(transform, maps, tissues, target, left_out=spared)
@@ -252,7 +252,8 @@ def opened_model(model):
     return CoordinateModel.load(model_path(model))
 
 
-def _versions():
+def installed():
+    """Versions of what a registration hangs on: dict of str to str."""
     found = {}
     for name in ("prognosis-mri", "dipy", "nilearn", "nibabel", "numpy", "scipy"):
         try:

@@ -48,6 +48,10 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
     segmenter_ : LesionSegmenter or None
     columns_ : list of str
         Image columns that `transform` gives back.
+    reference_ : str
+        The one of them that is registered.
+    masks_ : str or None
+        The one of them that holds the masks of the lesions.
     feature_names_in_ : ndarray of str
     n_features_in_ : int
 
@@ -217,7 +221,8 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
             )
             columns.append("lesion")
         self.model_ = _opened(self.model)
-        self.columns_ = columns
+        self.columns_, self.reference_ = columns, self._reference()
+        self.masks_ = "lesion" if self.segmenter_ is not None else lesion
         return self
 
     def transform(self, X):
@@ -257,6 +262,19 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
             images = list(dict.fromkeys([*known, *self.columns_]))
             moved.attrs["cohort"] = {**X.attrs["cohort"], "image_columns": images}
         return moved
+
+    def registered(self, X):
+        """What became of each patient, failures too: transforms, images and quality.
+
+        Parameters
+        ----------
+        X : DataFrame
+
+        Returns
+        -------
+        list of prognosis.features.moving.Settled
+        """
+        return self._results(X, moved=True)
 
     def quality(self, X):
         """How good each registration is; nobody is left out, whatever failed.
@@ -369,14 +387,13 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "columns_")
         check_cohort(X, [name for name in self.columns_ if name in self.feature_names_in_])
         validate_data(self, X, reset=False, skip_check_array=True)
-        lesion = self._lesion_column(X)
         if self.folder is not None:
             for row in X.index:
                 checked_name(row)
         job = Job(
             images=tuple(self._images()),
             reference=self._reference(),
-            lesion=lesion or ("lesion" if self.segmenter_ is not None else None),
+            lesion=self.masks_,
             labels=None if self.labels is None else tuple(np.unique(self.labels).tolist()),
             model=self.model_,
             segmenter=self.segmenter_,
@@ -385,7 +402,7 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
             folder=self.folder,
             memory=self.memory,
         )
-        wanted = list(dict.fromkeys([*self._images(), *([lesion] if lesion else [])]))
+        wanted = [name for name in self.columns_ if name in self.feature_names_in_]
         patients = zip(X.index, X[wanted].to_dict("records"), strict=True)
         found = Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")(
             delayed(_settled)(job, row, cells, moved) for row, cells in patients
