@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from registration_heads import Head, Knows
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
@@ -70,14 +70,14 @@ def test_it_is_a_step_of_a_pipeline(X, model):
 
 
 def test_masks_come_back_to_the_scan(X, heads, model):
-    moving = prepare(model, spacing_mm=4.0, nonlinear=True).fit(X.iloc[:1])
+    moving = prepare(model, nonlinear=True).fit(X.iloc[:1])
     one = X.iloc[:1]
     mask = moving.transform(one)["lesion"].tolist()
     (back,) = moving.to_native(one, mask, interpolation="mask")
     wanted = nib.load(one["scan"].iloc[0])
     assert back.shape == wanted.shape and np.allclose(back.affine, wanted.affine)
     here, there = np.asanyarray(back.dataobj) > 0, heads[0].lesion
-    assert 2 * (here & there).sum() / (here.sum() + there.sum()) > 0.8
+    assert 2 * (here & there).sum() / (here.sum() + there.sum()) > 0.7
     (transform,) = moving.transforms(one)
     assert transform.warp is not None and heads[0].errors(transform).mean() < 2.5
     with pytest.raises(CohortError, match="2 maps were given for 1 patients"):
@@ -152,10 +152,10 @@ def test_a_registration_that_went_wrong_is_refused(X, heads):
         prepare(Lost(*heads)).fit_transform(X)
 
 
-def test_sequences_of_a_patient_share_a_transform(heads, tmp_path):
-    head = heads[0]
+def test_sequences_of_a_patient_share_a_transform():
+    head = Head("t1w", 1, warp_mm=3)
     step = nib.affines.from_matvec(np.eye(3), [0, 6, -4])  # the head moved between the scans
-    second = Head("flair", 1, lesion_mm=24, warp_mm=3)
+    second = Head("flair", 1, warp_mm=3)
     second.grid = step @ second.grid
     second.scan = nib.Nifti1Image(np.asanyarray(second.scan.dataobj), second.grid)
     X = pd.DataFrame({"t1w": [head.scan], "flair": [second.scan]}, index=["sub-0"])
@@ -171,7 +171,7 @@ def test_sequences_of_a_patient_share_a_transform(heads, tmp_path):
 
 
 def test_a_segmenter_may_find_the_lesion(X, heads, model):
-    class Finds:
+    class Finds(BaseEstimator):
         network_ = True
 
         def identity(self):

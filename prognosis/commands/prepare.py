@@ -28,8 +28,8 @@ DESCRIPTION = (
     "their lesion masks. Reads a BIDS folder, or a table with a column participant_id and columns "
     "of paths. Writes a folder of BIDS derivatives: images and transforms of each patient, "
     "participants.tsv without those that failed, quality.tsv with everybody, and index.html to "
-    "look at, worst first. A run that was stopped goes on where it was. Patients that failed are named "
-    "on stderr, and the exit code is 3."
+    "look at, worst first. A run that was stopped goes on where it was. Who failed is named on "
+    "stderr, and the exit code is 3."
 )
 _BIDS = {"t1w": "T1w", "flair": "FLAIR", "t2w": "T2w", "dwi": "dwi"}
 _LOOKED_AT = 400  # files, for DICOM
