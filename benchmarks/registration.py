@@ -1,14 +1,14 @@
 """How far registration misses: simulated heads whose place in the template is known.
 
-Heads are the MNI template's own tissues, moved by a known affine and a known smooth warp, scanned by
-six simulated sequences, with lesions pasted in and slices made thick. Same anatomy on both sides:
-what is measured is the finding of a movement, not the difference between people. Errors in mm, in
-grey and white matter outside of the lesion, inside it, and in its rim of 4 mm.
+Heads are the MNI template's own tissues, moved by a known affine and a known smooth warp, scanned
+by six simulated sequences, with lesions pasted in and slices made thick. Same anatomy on both
+sides: what is measured is the finding of a movement, not the difference between people. Errors in
+mm, in grey and white matter outside of the lesion, inside it, and in its rim of 4 mm.
 
     python benchmarks/registration.py --out FOLDER [--model coordinates] [--tools ours niimath dipy]
 
-With ``--model truth`` the network's part is played by the truth, blurred as a network of 4 mm voxels
-blurs it and with smooth errors of 5 mm in its coordinates: an upper bound. Rows are kept in
+With ``--model truth`` the network's part is played by the truth, blurred as a network of 4 mm
+voxels blurs it and with smooth errors of 5 mm in its coordinates: an upper bound. Rows are kept in
 FOLDER/rows.json; a run that was stopped goes on.
 """
 
@@ -18,7 +18,6 @@ import os
 import resource
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 

@@ -52,6 +52,11 @@ class Quality:
         0 to 1; above `FAILED_ABOVE` it failed.
     reasons : tuple of str
         What is odd, the gravest first.
+
+    Examples
+    --------
+    >>> Quality({"correlation": 0.2}, 1.0, ("its tissues look little like the template's",)).failed
+    True
     """
 
     numbers: dict

@@ -40,6 +40,12 @@ class Registration:
         Numbers, a score of failure, and in words what is odd.
     warnings : tuple of str
         What is odd in the header.
+
+    Examples
+    --------
+    >>> found = Registration(Transform(np.eye(4)), Quality({}, 0.0, ()))
+    >>> found.quality.failed, found.transform.warp
+    (False, None)
     """
 
     transform: Transform
@@ -84,8 +90,9 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
 
     Examples
     --------
+    >>> from imaging.registration import output_grid
     >>> found = register("sub-01_FLAIR.nii.gz", lesion="sub-01_lesion.nii.gz")  # doctest: +SKIP
-    >>> found.transform.to_template("sub-01_FLAIR.nii.gz", template_grid(1))  # doctest: +SKIP
+    >>> found.transform.to_template("sub-01_FLAIR.nii.gz", output_grid(1))  # doctest: +SKIP
     """
     volume = read_volume(scan)
     _check_voxels(volume)

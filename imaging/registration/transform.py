@@ -32,6 +32,14 @@ class Warp:
         What is added to a point of the template to find where it lies on the scan after the affine,
         and the other way round. Kept as float16, which is exact to a sixty-fourth of a millimetre
         for what a warp moves.
+
+    Examples
+    --------
+    >>> grid = Grid((2, 2, 2), tuple(map(tuple, np.eye(4).tolist())))
+    >>> away = np.full((2, 2, 2, 3), 0.5)
+    >>> Warp(grid, away, -away).moved(np.array([[0.0, 0.0, 0.0], [9.0, 9.0, 9.0]]), "to_scan")
+    array([[0.5, 0.5, 0.5],
+           [9. , 9. , 9. ]])
     """
 
     grid: Grid
