@@ -33,6 +33,7 @@ from .physics import (
     sample_protocol,
     simulate,
 )
+from .registration import Transform, register
 from .segmentation import LesionSegmenter, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .storage.models import ModelFileError

@@ -8,7 +8,9 @@ from .features.lesion_kernel import LesionKernel
 from .features.lesion_size import LesionSize
 from .features.region_load import RegionLoad
 from .features.scan_embedding import ScanEmbedding
+from .features.to_template import ToTemplate
 from .inspection.images import check_images
+from .inspection.registrations import check_registrations
 from .columns import TabularEncoder, tabular_encoder
 from .oddities import numeric_column
 from .errors import CohortError, DownloadError, ModelError, PrognosisError

@@ -10,7 +10,7 @@ import sys
 from imaging.errors import ImagingError
 
 from . import __version__
-from .commands import cache, check, compare, explain, fit, predict, search, segment
+from .commands import cache, check, compare, explain, fit, predict, prepare, search, segment
 from .commands.common import (
     BAD_DATA,
     EXIT_CODES,
@@ -84,7 +84,7 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"prognosis {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (check, compare, search, fit, predict, explain, segment, cache):
+    for command in (prepare, check, compare, search, fit, predict, explain, segment, cache):
         command.add(commands)
     return parser
 

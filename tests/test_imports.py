@@ -23,6 +23,7 @@ FLOORS = {
         "learning",
         "voxelwise",
         "segmentation denoising",
+        "registration",
         "pretraining",
     ],
     "prognosis": [

@@ -28,7 +28,7 @@ SUBJECTS = {
     },
     "imaging": {
         "Reading, grids and writing": ["volumes", "grids", "intensity", "resizing"],
-        "Template space": ["spaces"],
+        "Template space": ["spaces", "registration"],
         "Atlases and cubes": ["atlases", "cubes"],
         "Pictures for networks": ["mosaics", "roi_mosaics", "symbols"],
         "Scores of masks": ["metrics"],
@@ -46,6 +46,7 @@ TITLES = {
     "imaging.atlases": "imaging.atlases: regions of the brain",
     "imaging.physics": "imaging.physics: signals of MRI sequences",
     "imaging.pretraining": "imaging.pretraining: encoders",
+    "imaging.registration": "imaging.registration: to the template and back",
     "imaging.segmentation": "imaging.segmentation: lesions and tissues",
     "imaging.synthesis": "imaging.synthesis: steps of synthetic scans",
     "imaging.voxelwise": "imaging.voxelwise: from voxels to voxels",

@@ -3,6 +3,7 @@
 import functools
 import io
 
+import nibabel as nib
 import numpy as np
 
 from imaging.grids import true_voxels
@@ -19,9 +20,10 @@ CENTRE_MM = np.array([-4.0, -20.0, 12.0])  # where sections are cut if no lesion
 # Axial, coronal, sagittal: the axis cut, and those that go right and up.
 PLANES = ((2, 0, 1), (1, 0, 2), (0, 1, 2))
 BRAIN_COLOUR, LESION_COLOUR = (70, 200, 255), (255, 70, 60)
+WHITE_COLOUR = (255, 205, 60)
 
 
-def draw_panes(scan=None, mask=None):
+def draw_panes(scan=None, mask=None, *, white=False):
     """Draw an axial, a coronal and a sagittal section, through the lesion where there is one.
 
     Parameters
@@ -30,6 +32,8 @@ def draw_panes(scan=None, mask=None):
         None: the template is drawn, dimmed.
     mask : nibabel spatial image, default=None
         Lesion, outlined in red.
+    white : bool, default=False
+        Outline the template's white matter, too, in yellow: what folds of the brain should follow.
 
     Returns
     -------
@@ -44,6 +48,9 @@ def draw_panes(scan=None, mask=None):
         grey = _grey(scan, plane, centre)
         pane = np.repeat(grey[..., None], 3, axis=2)
         pane[_rim(_brain(plane, centre))] = BRAIN_COLOUR
+        if white:
+            inner = np.nan_to_num(_section(_template_white(), plane, centre)) > 0.5
+            pane[_rim(inner)] = WHITE_COLOUR
         if mask is not None:
             lesion = np.nan_to_num(_section(mask, plane, centre)) > 0
             if scan is None:  # nothing of the patient lies below
@@ -108,6 +115,14 @@ def _template_scan():
     from nilearn.datasets import load_mni152_template
 
     return load_mni152_template(resolution=2)
+
+
+@functools.cache
+def _template_white():
+    from imaging.registration.template import template_maps
+
+    maps = template_maps(2.0)
+    return nib.Nifti1Image(maps.tissues[1], maps.grid.affine)
 
 
 def _brain(plane, centre):

@@ -20,7 +20,7 @@ _MEANING = {
 }
 
 
-def render_sheet(table, pictures, cohort):
+def render_sheet(table, pictures, cohort, *, told=None, white=False):
     """The page as HTML text.
 
     Parameters
@@ -31,6 +31,10 @@ def render_sheet(table, pictures, cohort):
         PNG of each image.
     cohort : dict
         What the cohort says of itself.
+    told : callable, default=None
+        Says in words what was measured of an image, from its row. None: where it lies.
+    white : bool, default=False
+        Whether pictures have the outline of the template's white matter.
 
     Returns
     -------
@@ -40,7 +44,9 @@ def render_sheet(table, pictures, cohort):
     for verdict, title in _TITLES.items():
         part = table[table["verdict"] == verdict]
         if len(part):
-            cards = [_card(place, row, pictures) for place, row in part.iterrows()]
+            cards = [
+                _card(place, row, pictures, told or _numbers) for place, row in part.iterrows()
+            ]
             groups.append(
                 {"verdict": verdict, "title": title, "about": _MEANING[verdict], "cards": cards}
             )
@@ -52,16 +58,17 @@ def render_sheet(table, pictures, cohort):
         n_patients=table.index.get_level_values(0).nunique(),
         cohort_name=cohort.get("name"),
         simulated=bool(cohort.get("simulated")),
+        white=white,
     )
 
 
-def _card(place, row, pictures):
+def _card(place, row, pictures, told):
     picture = pictures.get(place)
     return {
         "patient": str(place[0]),
         "image": str(place[1]),
         "reasons": [reason for reason in row["reasons"].split("; ") if reason],
-        "numbers": _numbers(row),
+        "numbers": told(row),
         "picture": None if picture is None else base64.b64encode(picture).decode(),
     }
 
