@@ -31,6 +31,7 @@ from .physics import (
     sample_protocol,
     simulate,
 )
+from .registration import CoordinateModel
 from .segmentation import LesionSegmenter, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .storage.models import ModelFileError

@@ -22,6 +22,7 @@ FLOORS = {
         "learning",
         "voxelwise",
         "segmentation",
+        "registration",
         "pretraining",
     ],
     "prognosis": [

@@ -1,0 +1,4 @@
+from .coordinates import CoordinateModel, HeadCoordinates
+from .located import CoordinateTarget, Located
+from .robust import fit_affine
+from .tasks import CoordinateTask
