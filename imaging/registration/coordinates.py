@@ -2,7 +2,6 @@
 
 from functools import cached_property
 
-import nibabel as nib
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -151,6 +150,7 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
 
     Examples
     --------
+    >>> import nibabel as nib
     >>> from imaging.registration import Located
     >>> from imaging.synthesis import LabelMapSource
     >>> model = CoordinateModel(

@@ -54,7 +54,7 @@ class CoordinateTask(CoordinateParameters, Task):
     >>> task.outputs[-3:], task.target_name
     (('x', 'y', 'z'), 'coordinates')
     >>> outputs = torch.zeros(1, 10, 2, 2, 2)
-    >>> float(task.activated(outputs)[0, 0].mean().round(decimals=3))  # each of six tissues
+    >>> round(float(task.activated(outputs)[0, 0].mean()), 3)  # each of six tissues
     0.167
     """
 
