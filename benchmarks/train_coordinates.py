@@ -343,6 +343,25 @@ def train(folder, options):
     report(folder, training, kept, losses)
 
 
+def export(folder, path, options):
+    """Write the mean weights as a model with its card."""
+    options.resume = True
+    training = Training(folder, options)
+    if not training.step:
+        raise SystemExit(f"{folder} holds no training")
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    text = (
+        f"simulated heads only: {training.step} steps of {options.batch} of some thousand scans "
+        f"of people on {len(label_maps()[0])} SynthSeg label maps with made-up lesions, deformations "
+        f"and poses; {len(label_maps()[1])} label maps held out; coordinates of the MNI template "
+        f"by symmetric normalisation of each label map; {training.processor / 60:.0f} minutes of one "
+        "processor"
+    )
+    scores = {f"held-out simulated {name}": last[name] for name in ("brain", "mm", "affine_mm")}
+    model = model_of(training.mean, training.channels)
+    print(model.save(path, training_data=text, scores=scores, half=True), last)
+
+
 def report(folder, training, kept, losses):
     """Write checkpoint, weights and a line of the log."""
     training.save()
@@ -366,6 +385,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=60.0, help="of this run, at most")
     parser.add_argument("--decay", type=float, default=0.0, help="last minutes: smaller steps")
     parser.add_argument("--every", type=float, default=4.0, help="minutes between checkpoints")
+    parser.add_argument("--export", metavar="FILE", help="write the model so far, train nothing")
     parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
     parser.add_argument("--people", type=int, default=300)
     parser.add_argument("--checked", type=int, default=16, help="validation scans, each a person")
@@ -380,6 +400,8 @@ def main():
     options.samples = options.samples or options.out
     if options.make:
         return make(Path(options.samples), options)
+    if options.export:
+        return export(folder, options.export, options)
     if (folder / "training.pt").is_file() and not options.resume:
         raise SystemExit(f"{folder} holds a training; go on with --resume, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
