@@ -350,12 +350,12 @@ def export(folder, path, options):
     if not training.step:
         raise SystemExit(f"{folder} holds no training")
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    trained, held_out = (len(maps) for maps in label_maps())
     text = (
         f"simulated heads only: {training.step} steps of {options.batch} of some thousand scans "
-        f"of people on {len(label_maps()[0])} SynthSeg label maps with made-up lesions, deformations "
-        f"and poses; {len(label_maps()[1])} label maps held out; coordinates of the MNI template "
-        f"by symmetric normalisation of each label map; {training.processor / 60:.0f} minutes of one "
-        "processor"
+        f"of people on {trained} SynthSeg label maps with made-up lesions, deformations and poses; "
+        f"{held_out} label maps held out; coordinates of the MNI template by symmetric "
+        f"normalisation of each label map; {training.processor / 60:.0f} minutes of one processor"
     )
     scores = {f"held-out simulated {name}": last[name] for name in ("brain", "mm", "affine_mm")}
     model = model_of(training.mean, training.channels)

@@ -1,5 +1,6 @@
 """Brain, tissues and template coordinates of a head, whatever the contrast of its scan."""
 
+import copy
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..voxelwise.sequences import naming
 from ..voxelwise.windows import head_box
 from .located import COORDINATE_TISSUES
 from .robust import apply_affine, fit_affine
+from .shape import head_measures
 from .tasks import COORDINATE_OUTPUTS, CoordinateParameters, CoordinateTask
 
 __all__ = ["CoordinateModel", "HeadCoordinates"]
@@ -50,7 +52,20 @@ class HeadCoordinates:
 
     Examples
     --------
-    See `CoordinateModel`.
+    What a head is said to be where every output is known, here from the template itself:
+
+    >>> import nibabel as nib
+    >>> from imaging.registration import CoordinateTarget, Located
+    >>> from imaging.synthesis import LabelMapSource
+    >>> scene, _ = Located(LabelMapSource(spacing_mm=8)).sample({}, 0)
+    >>> maps = CoordinateTarget().sample(scene, 0)[0]["target"].numpy()
+    >>> scan = nib.Nifti1Image(maps[3] + 0.1, np.diag([8.0, 8, 8, 1]))
+    >>> everything = tuple(slice(0, n) for n in scan.shape)
+    >>> head = HeadCoordinates(prepare(scan, 8), maps, everything)
+    >>> bool(np.allclose(head.affine[:3, :3], np.eye(3))), round(head.residual_mm, 3)
+    (True, 0.0)
+    >>> head.tissues.shape[3], head.coordinates.shape[3]
+    (3, 3)
     """
 
     def __init__(self, prepared, values, box):
@@ -210,15 +225,39 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
         whole[(slice(None), *box)] = values
         return whole
 
+    def measures(self, scan):
+        """What the head of one scan measures, see `head_measures`: shape (202,), float32.
+
+        Raises
+        ------
+        ImageError
+            If the scan cannot be read or shows next to no brain.
+        """
+        prepared = prepare(scan, self.spacing_mm)
+        return self._measured(prepared.array, _world(prepared))
+
+    def _measured(self, array, to_mm):
+        """Measures of a scan that lies on the network's voxels."""
+        values, box = self._seen(array)
+        first = np.eye(4)
+        first[:3, 3] = [part.start for part in box]
+        try:
+            return head_measures(values, to_mm @ first)
+        except ValueError as error:
+            raise ImageError(f"{error}; check that it shows a head") from error
+
     def _head(self, scan):
         return HeadCoordinates(*self._run(scan))
 
     def _run(self, scan):
-        """The scan on the network's voxels, its outputs in the box of the head, and the box."""
+        prepared = prepare(scan, self.spacing_mm)
+        return prepared, *self._seen(prepared.array)
+
+    def _seen(self, array):
+        """Outputs in the box of the head, and the box; `array` is raw, on the network's voxels."""
         check_is_fitted(self, "network_")
         self._check_parameters()
-        prepared = prepare(scan, self.spacing_mm)
-        array = self.task_.scaling.scaled(prepared.array)
+        array = self.task_.scaling.scaled(array)
         box = head_box(array)
         inside = array[box]
         divisor, least = self.network_.divisor, self.patch_size_
@@ -227,13 +266,13 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
         place = [slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(inside.shape, shape)]
         frame[tuple(place)] = inside
         device = resolve_device(self.device)
-        network = self.network_.to(device).eval()
+        network = self.network_
+        network = network if device.type == "cpu" else copy.deepcopy(network).to(device)
         with private_torch_state(None, self.n_threads), torch.inference_mode():
             image = torch.from_numpy(frame)[None, None].to(device)
             image = image.contiguous(memory_format=torch.channels_last_3d)
-            found = self.task_.activated(network(image).float())[0].cpu().numpy()
-        network.cpu()
-        return prepared, found[(slice(None), *place)], box
+            found = self.task_.activated(network.eval()(image).float())[0].cpu().numpy()
+        return found[(slice(None), *place)], box
 
     def _task(self, real):
         if real:
