@@ -26,14 +26,14 @@ from .resizing import shrink_volume
 from .spaces.checking import check_space
 from .spaces.verdicts import SpaceVerdict
 from .symbols import Symbol, draw_symbols, show_canvas, symbol_cells
-from .pretraining import SequenceInvariantEncoder
+from .pretraining import HeadShapeEncoder, SequenceInvariantEncoder
 from .physics import (
     Protocol,
     QuantitativeMaps,
     sample_protocol,
     simulate,
 )
-from .registration import Transform, register
+from .registration import CoordinateModel, HeadCoordinates, Transform, register
 from .segmentation import LesionSegmenter, TissueSegmenter
 from .synthesis import LabelMapSource, SyntheticScans, synthetic_chain
 from .storage.models import ModelFileError

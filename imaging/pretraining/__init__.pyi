@@ -1,1 +1,2 @@
 from .encoder import SequenceInvariantEncoder
+from .head_shape import HeadShapeEncoder

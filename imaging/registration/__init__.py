@@ -1,4 +1,7 @@
-"""From a scan to the template and back: transforms, how they are found, and how good they are."""
+"""From a scan to the template and back: where every voxel lies, transforms, how good they are.
+
+Every public name is listed in ``__init__.pyi`` and imported only when it is first used.
+"""
 
 import lazy_loader
 
