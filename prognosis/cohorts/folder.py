@@ -267,7 +267,7 @@ def _find_scans(patients, folder, images):
 def _matching(folder, pattern):
     """Files that match a pattern, in the order of their names."""
     try:
-        return sorted(file for file in folder.glob(pattern) if ".." not in file.parts)
+        return sorted(folder.glob(pattern))
     except (OSError, ValueError, NotImplementedError, RecursionError) as error:
         raise CohortError(
             f"the pattern {pattern!r:.200} finds no files ({error}); correct it"
