@@ -101,7 +101,9 @@ def result(kind, folder):
         import imaging
 
         voxels = [imaging.read_volume(path).get_fdata() for path in found["t1w"]]
-        return np.concatenate([np.ravel(voxels), y.to_numpy(), found["age"].to_numpy(), [len(read)]])
+        return np.concatenate(
+            [np.ravel(voxels), y.to_numpy(), found["age"].to_numpy(), [len(read)]]
+        )
     if kind == "checkpoint":
         import copy
 

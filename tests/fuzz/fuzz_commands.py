@@ -185,9 +185,7 @@ def door(folder, case):
     must("Traceback" not in text, f"{given}: {text}")
     must(code == 0 or text.strip(), f"{given}: exit code {code} without a word")
     bad = [
-        name
-        for name, value in case["options"]
-        if value in VALUES[name][1] and name not in LATER
+        name for name, value in case["options"] if value in VALUES[name][1] and name not in LATER
     ]
     wrong = bad or (case["command"] != "cache" and case["out"] in ("", "a\0b"))
     if wrong and case["leave"] is None:

@@ -4,6 +4,7 @@ What is read is compared with a reading of the same bytes that knows nothing of 
 """
 
 import bz2
+import functools
 import gzip
 import struct
 import zlib
@@ -147,6 +148,7 @@ def packed(plain, case):
     return damaged(plain, case["packed"])
 
 
+@functools.cache
 def _zeros(count):
     """A gzip member of so many zeros, a thousandth as large."""
     found = zlib.compressobj(1, zlib.DEFLATED, 31)

@@ -41,7 +41,9 @@ def cases():
     )  # fmt: skip
     weights = st.tuples(
         st.floats(0, 1),
-        st.sampled_from(["1e38", "nan", "inf", "1e8", "drop", "flat", "more", "float8", "int", "0"]),
+        st.sampled_from(
+            ["1e38", "nan", "inf", "1e8", "drop", "flat", "more", "float8", "int", "0"]
+        ),
     )
     return st.fixed_dictionaries(
         {
@@ -221,7 +223,7 @@ def archive_door(folder, case):
     except ModelFileError:
         return
     predict_patients(model, _HOME["table"], cohort)
-    repr(cohort), cohort.columns  # noqa: B018
+    repr(cohort), cohort.columns
 
 
 def harmful(held, name):

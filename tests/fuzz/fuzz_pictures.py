@@ -125,8 +125,13 @@ def door(folder, case):
     must(found.size <= 100_000_000, "too large")
     if expected is None or is_damaged(case["damage"]):
         return
-    must(case["tiff"] is not None or case["frames"] == 1 or case["ending"] in (".jpg", ".bmp")
-         or case["ending"] == ".png", "one of several pictures was taken")
+    must(
+        case["tiff"] is not None
+        or case["frames"] == 1
+        or case["ending"] in (".jpg", ".bmp")
+        or case["ending"] == ".png",
+        "one of several pictures was taken",
+    )
     tolerance = 4 if case["ending"] == ".jpg" and case["tiff"] is None else 1
     must(np.abs(found - expected).max() <= tolerance, "other values")
 

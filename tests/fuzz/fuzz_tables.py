@@ -47,7 +47,9 @@ def cases():
                          "120+", "0x10", "True", "1_000", "+4", " 5", "5 ", "1e-400"]),
     )  # fmt: skip
     text = st.one_of(
-        st.sampled_from(["F", "M", '"F"', '"tall', 'y"', "a,b", "=cmd()", "Köln", "\u2028", "NULL"]),
+        st.sampled_from(
+            ["F", "M", '"F"', '"tall', 'y"', "a,b", "=cmd()", "Köln", "\u2028", "NULL"]
+        ),
         st.text(max_size=5),
     )
     cell = st.one_of(number, number, text, st.sampled_from(MISSING))
