@@ -225,7 +225,7 @@ def compare(data, affine, plain, header):
     must(field("xyzt_units") & 7 not in (1, 3), "lengths in metres or micrometres were taken")
     must(field("datatype") in TYPES, f"voxels of type {field('datatype')} were taken")
     dtype = np.dtype(order + TYPES[field("datatype")])
-    start = int(field("vox_offset")) if header is None else int(field("vox_offset"))
+    start = int(field("vox_offset"))
     count = int(np.prod(shape))
     must(len(plain) >= start + count * dtype.itemsize, "more voxels than there are")
     found = np.frombuffer(plain, dtype, count, start).astype(np.float64).reshape(shape, order="F")

@@ -36,8 +36,8 @@ def cases():
 
     names = st.sampled_from(
         ["format", "outputs", "task", "spacing_mm", "patch_size", "spatial_dims", "architecture",
-         "channels", "deep_supervision", "dropout", "mirror", "training_data", "scores", "trained_on",
-         "overlap", "test_time_mirroring", "version", "date", "checksum"]
+         "channels", "deep_supervision", "dropout", "mirror", "training_data", "scores",
+         "trained_on", "overlap", "test_time_mirroring", "version", "date", "checksum"]
     )  # fmt: skip
     weights = st.tuples(
         st.floats(0, 1),
