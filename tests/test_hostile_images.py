@@ -184,3 +184,24 @@ def test_an_atlas_is_read_through_the_same_door(tmp_path):
     (tmp_path / "regions.txt").write_text("1\ta\n2\tb\n")
     with pytest.raises(AtlasError, match="ends early"):
         load_atlas(path)
+
+
+def test_an_analyze_file_does_not_say_which_side_is_left(tmp_path):
+    nib.save(nib.Nifti1Pair(VOXELS, np.diag([-2, 2, 2, 1])), tmp_path / "pair.img")
+    assert imaging.read_volume(tmp_path / "pair.img").shape == (2, 2, 2)
+    content = bytearray((tmp_path / "pair.hdr").read_bytes())
+    content[344:348] = b"abcd"  # no longer NIfTI
+    (tmp_path / "pair.hdr").write_bytes(content)
+    with pytest.raises(ImageError, match="does not say which side is left"):
+        imaging.read_volume(tmp_path / "pair.img")
+    nib.save(nib.Spm99AnalyzeImage(VOXELS, np.diag([-2, 2, 2, 1])), tmp_path / "spm.img")
+    assert imaging.read_volume(tmp_path / "spm.img").shape == (2, 2, 2)  # its .mat says it
+
+
+def test_an_image_that_ends_before_the_grid_begins():
+    far = nib.Nifti1Image(VOXELS, nib.affines.from_matvec(np.eye(3), [500, 500, 500]))
+    grid = nib.Nifti1Image(
+        np.zeros((3, 3, 3), np.uint8), nib.affines.from_matvec(np.eye(3), [-900, 0, 0])
+    )
+    with pytest.raises(ImageError, match="cannot be resampled"):
+        imaging.to_grid(grid, far)

@@ -105,6 +105,7 @@ def check_header(image, name):
         If lengths are not in millimetres, voxels are complex or coloured, or the file is shorter
         than its header promises.
     """
+    _check_sides(image, name)
     _check_units(image, name)
     _check_space_codes(image, name)
     dtype = _stored_dtype(image)
@@ -121,6 +122,22 @@ def check_header(image, name):
     if dtype.kind not in "iufb":
         raise ImageError(f"{name} holds {dtype} where numbers were expected; convert it")
     _check_length(image, dtype, name)
+
+
+def _check_sides(image, name):
+    """Refuse Analyze files that do not say which side is left; some NIfTI are read as such."""
+    from nibabel.analyze import AnalyzeImage
+    from nibabel.nifti1 import Nifti1Pair
+
+    if not isinstance(image, AnalyzeImage) or isinstance(image, Nifti1Pair):
+        return
+    named = [holder.filename for holder in image.file_map.values() if holder.filename is not None]
+    matrix = image.file_map.get("mat")
+    if named and (matrix is None or not os.path.isfile(str(matrix.filename))):
+        raise ImageError(
+            f"{name} is an Analyze file, which does not say which side is left (or a NIfTI file "
+            "with a damaged header); convert it to NIfTI where that is known"
+        )
 
 
 _OTHER_UNITS = {1: ("meter", "1000"), 3: ("micron", "0.001")}
