@@ -100,6 +100,19 @@ def test_ids_are_found_where_they_mean_the_patient(tmp_path):
     assert X["t1w"].tolist() == [str(tmp_path / scan) for scan in scans]
 
 
+def test_those_without_an_outcome_keep_their_scans(tmp_path):
+    text, scans = "participant_id\tout\nA2\t1\nsub-7\tn/a\n", ["A2/7_T1w.nii", "x/A2_T1w.nii"]
+    with pytest.warns(UserWarning, match="1 of 2 patients are left out"):
+        X, _ = load(tmp_path, text, {"t1w": "**/*.nii"}.items(), scans=scans)
+    assert X["t1w"].tolist() == [str(tmp_path / "x" / "A2_T1w.nii")]
+
+
+def test_a_large_number_makes_no_text_of_what_is_missing(tmp_path):
+    text = ROWS.replace("\ta\t", "\t" + "9" * 30 + "\t").replace("\tb\t", "\tN/A\t")
+    X, _ = load(tmp_path, text.replace("\tc\t", "\t-3\t"))
+    assert X["note"].iloc[0] == 1e30 and np.isnan(X["note"].iloc[1]) and X["note"].iloc[2] == -3
+
+
 def test_a_file_that_names_two_patients_is_nobodys(tmp_path):
     text = "participant_id\tout\n1\t1\n2\t2\n"
     with pytest.raises(CohortError, match=r"name several patients, .*1/2_T1w.nii.*nobody"):

@@ -36,7 +36,7 @@ def campaign(door, cases, number, folder):
             worst[:] = max(worst[0], found.seconds), max(worst[1], found.peak_mb)
             if found.status not in GOOD:
                 last = (found.said.strip().splitlines() or [""])[-1]
-                failures.setdefault((found.status, last[:60]), (case, found.said))
+                failures.setdefault((found.status, last[:20]), (case, found.said))
 
         run = settings(
             max_examples=cases,
