@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test fuzz lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/prognosis compare --cohort simulated --n-patients 150 --cv 5 --epochs 12 --out report/
@@ -12,6 +12,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# An hour of fresh hostile input, or as long as FUZZ_MINUTES says; the tests have a seeded minute.
+FUZZ_MINUTES ?= 60
+fuzz: $(VENV)/.installed-test
+	FUZZ_MINUTES=$(FUZZ_MINUTES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz -n 2
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

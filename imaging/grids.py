@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from .doors.limits import check_header
-from .doors.refusals import existing_file, named, translated
+from .doors.refusals import existing_file, first_line, named, translated
 from .errors import ImageError
 
 __all__ = [
@@ -166,7 +166,7 @@ def resample(image, grid, interpolation):
 
     Raises
     ------
-    ValueError
+    ImageError
         If the image ends before the grid begins.
 
     Examples
@@ -183,14 +183,19 @@ def resample(image, grid, interpolation):
     if not simple or below or not (data.dtype.kind != "f" or np.isfinite(data).all()):
         from nilearn.image import resample_img
 
-        return resample_img(
-            image,
-            target_affine=grid.affine,
-            target_shape=grid.shape[:3],
-            interpolation=interpolation,
-            copy_header=False,
-            force_resample=True,
-        )
+        try:
+            return resample_img(
+                image,
+                target_affine=grid.affine,
+                target_shape=grid.shape[:3],
+                interpolation=interpolation,
+                copy_header=False,
+                force_resample=True,
+            )
+        except ValueError as error:
+            raise ImageError(
+                f"{named(image)} cannot be resampled ({first_line(error)}); bring both to one space"
+            ) from error
     from scipy.linalg import inv
     from scipy.ndimage import affine_transform
 

@@ -38,6 +38,7 @@ def _rewritten(path, change, tensors=None):
     with safe_open(path, "pt") as file:
         card = json.loads(file.metadata()["model_card"])
     card.update(change)
+    card.pop("checksum", None)  # as of a file that was never signed
     save_file(tensors or load_file(path), path, metadata={"model_card": json.dumps(card)})
     return path
 

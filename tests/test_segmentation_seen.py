@@ -50,6 +50,7 @@ def _card(path, change=None, without=()):
     card = {
         name: value for name, value in {**card, **(change or {})}.items() if name not in without
     }
+    card.pop("checksum", None)  # as of a file that was never signed
     other = path.with_name("changed.safetensors")
     save_file(load_file(path), other, metadata={"model_card": json.dumps(card)})
     return other

@@ -140,6 +140,7 @@ def test_cards_of_format_1_are_read_and_lack_what_came_later(unusual, tmp_path):
     with safe_open(path, "pt") as file:
         card = json.loads(file.metadata()["model_card"])
     task = card.pop("task")
+    card.pop("checksum")
     old = {**card, "format": 1, "task": "LesionSegmenter", "classes": card.pop("outputs")}
     old |= {"ct": task["ct"]}
     for name in ("outputs", "overlap", "test_time_mirroring", "trained_on"):

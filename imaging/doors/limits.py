@@ -6,6 +6,7 @@ numbers with what there is.
 
 import math
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ MOST_PIXELS = 100_000_000
 MOST_ALONG = 32_767  # the most that a NIfTI header can say
 SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.01, 50.0
 LARGEST_FIELD_MM = 3000.0  # a whole body
+_LAST_SPACE = 5  # of the codes that NIfTI defines
 
 # How many bytes one byte of a file can become: deflate's bound, and generous ones of the others.
 _DEFLATE, _BZIP2, _ZSTD = 1032, 50_000, 50_000
@@ -103,7 +105,9 @@ def check_header(image, name):
         If lengths are not in millimetres, voxels are complex or coloured, or the file is shorter
         than its header promises.
     """
+    _check_sides(image, name)
     _check_units(image, name)
+    _check_space_codes(image, name)
     dtype = _stored_dtype(image)
     if dtype.kind == "c":
         raise ImageError(
@@ -120,19 +124,61 @@ def check_header(image, name):
     _check_length(image, dtype, name)
 
 
-def _check_units(image, name):
-    get = getattr(image.header, "get_xyzt_units", None)
-    try:
-        unit = get()[0] if get is not None else "unknown"
-    except KeyError:  # a code that stands for nothing
+def _check_sides(image, name):
+    """Refuse Analyze files that do not say which side is left; some NIfTI are read as such."""
+    from nibabel.analyze import AnalyzeImage
+    from nibabel.nifti1 import Nifti1Pair
+
+    if not isinstance(image, AnalyzeImage) or isinstance(image, Nifti1Pair):
         return
-    if unit in ("meter", "micron"):
-        factor = "1000" if unit == "meter" else "0.001"
+    named = [holder.filename for holder in image.file_map.values() if holder.filename is not None]
+    matrix = image.file_map.get("mat")
+    if named and (matrix is None or not os.path.isfile(str(matrix.filename))):
+        raise ImageError(
+            f"{name} is an Analyze file, which does not say which side is left (or a NIfTI file "
+            "with a damaged header); convert it to NIfTI where that is known"
+        )
+
+
+_OTHER_UNITS = {1: ("meter", "1000"), 3: ("micron", "0.001")}
+
+
+def _check_units(image, name):
+    try:
+        code = int(image.header["xyzt_units"]) & 7  # the rest is the unit of time
+    except (KeyError, TypeError, ValueError):  # of another format, whose unit is the millimetre
+        return
+    if code in _OTHER_UNITS:
+        unit, factor = _OTHER_UNITS[code]
         raise ImageError(
             f"{name} says that its lengths are in {unit}s where millimetres were expected; if that "
             "is so, convert it: nibabel.Nifti1Image(img.dataobj, np.diag(3 * "
             f"[{factor}] + [1]) @ img.affine); if not, img.header.set_xyzt_units('mm')"
         )
+
+
+def _check_space_codes(image, name):
+    """Refuse a stated affine whose code means nothing: nibabel would take another one instead."""
+    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.nifti2 import Nifti2Pair
+    from nibabel.openers import ImageOpener
+
+    holder = image.file_map.get("header") or image.file_map.get("image")
+    if not isinstance(image, Nifti1Pair) or holder is None or holder.filename is None:
+        return
+    if image.header["sform_code"] != 0 or not getattr(image.dataobj, "is_proxy", False):
+        return
+    offset, layout = (344, "2i") if isinstance(image, Nifti2Pair) else (252, "2h")
+    layout = image.header.endianness + layout
+    with ImageOpener(holder.filename) as file:
+        raw = file.read(offset + struct.calcsize(layout))
+    qform, sform = struct.unpack_from(layout, raw, offset)
+    for kind, code in (("sform", sform), ("qform", qform)):
+        if not 0 <= code <= _LAST_SPACE:
+            raise ImageError(
+                f"{name} states where it lies by an affine of {kind}_code {code}, which means "
+                "nothing; if the affine is right, set the code to 1: img.set_sform(affine, 1)"
+            )
 
 
 def _stored_dtype(image):

@@ -9,6 +9,7 @@ import math
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-_CARD = "model_card"
+_CARD, _CHECKSUM = "model_card", "checksum"
 LARGEST_WEIGHT = 1e9  # of trained networks the largest are thousands; squares of these stay numbers
 MOST_PATCH_VOXELS = 2**23  # a little more than 192 x 192 x 192
 
@@ -52,7 +53,8 @@ def write_model(path, weights, card, *, half=False):
         Ending in .safetensors.
     weights : dict of str to Tensor
     card : dict
-        Plain values.
+        Plain values. A checksum of them and of the weights is written with them, and compared when
+        the file is read.
     half : bool, default=False
         Store 16-bit floats: half the size, three digits.
 
@@ -71,6 +73,7 @@ def write_model(path, weights, card, *, half=False):
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
         for name, tensor in weights.items()
     }
+    card = {**card, _CHECKSUM: _checksum(card, tensors)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_CARD: json.dumps(card)})
@@ -95,15 +98,32 @@ def read_model(path, check):
     Raises
     ------
     ModelFileError
-        If there is no such file, it is broken, `check` refuses it, or a weight is no number that a
-        trained network has.
+        If there is no such file, it is broken or was changed, `check` refuses it, or a weight is no
+        number that a trained network has.
     """
     with _opened(path) as (file, card):
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        card = check(card, shapes)
+        noted = card.pop(_CHECKSUM, None)
+        as_written, card = card, check(dict(card), shapes)
         weights = {name: file.get_tensor(name) for name in shapes}
     check_weights(path, weights)
+    if noted is not None and noted != _checksum(as_written, weights):
+        raise ModelFileError(
+            f"{str(path)!r} was changed or damaged since it was written; get it again from whoever "
+            "wrote it"
+        )
     return weights, card
+
+
+def _checksum(card, tensors):
+    """What a card and its weights are, as a text; of files of this format only."""
+    import torch
+
+    found = sha256(json.dumps(card, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def check_weights(path, weights):
@@ -142,6 +162,7 @@ def read_card(path):
         If there is no such file, it is broken, or has no card.
     """
     with _opened(path) as (_, card):
+        card.pop(_CHECKSUM, None)
         return card
 
 

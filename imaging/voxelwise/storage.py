@@ -84,12 +84,6 @@ class StoredModel:
         """
         network, card = read_network(path)
         stored = restored(card, cls)
-        needed = [n for n, f in stored_fields(cls)[1].items() if f.metadata["stored"] == "always"]
-        if missing := [name for name in needed if name not in card["task"]]:
-            raise ModelFileError(
-                f"the model card of {str(path)!r} says nothing of {missing[0]!r}; load it with the "
-                "class that wrote it, or get it again"
-            )
         model = cls(**{**stored, "initial_weights": str(path), **parameters})
         model.outputs_ = tuple(card["outputs"])
         try:
@@ -102,6 +96,12 @@ class StoredModel:
         except ValueError as error:
             cls(**parameters)._check_parameters()  # it may be what was given
             raise ModelFileError(f"the model card of {str(path)!r} cannot be: {error}") from error
+        needed = [n for n, f in stored_fields(cls)[1].items() if f.metadata["stored"] == "always"]
+        if missing := [name for name in needed if name not in card["task"]]:
+            raise ModelFileError(
+                f"the model card of {str(path)!r} says nothing of {missing[0]!r}; load it with the "
+                "class that wrote it, or get it again"
+            )
         model._check_parameters()
         model.network_, model.card_ = network, card
         model.architecture_, model.channels_ = stored["architecture"], stored["channels"]

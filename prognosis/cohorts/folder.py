@@ -85,8 +85,9 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
             f"column {target!r} not found in {str(path)!r}; it has {', '.join(table.columns)}"
             f"{nearest(target, table.columns) or '.'} Give one of them as target"
         )
+    everybody = table.index
     table = _with_target(table, target, path)
-    scans = _usable_scans(table, path, images, require)
+    scans = _usable_scans(table, path, images, require, everybody)
     X = scans.join(table.drop(columns=target))
     y = table[target].loc[X.index]
     whole = pd.api.types.is_float_dtype(y.dtype) and (y == y.round()).all()
@@ -157,9 +158,13 @@ def _about(X, path, images):
     }
 
 
-def _usable_scans(table, path, images, require):
-    """Paths of the scans, of patients who have all of them."""
-    scans, problems = _find_scans(table.index, path.parent, images)
+def _usable_scans(table, path, images, require, everybody=None):
+    """Paths of the scans, of patients who have all of them; `everybody`: whose scans may be there.
+
+    Those who have no outcome may have scans, too, which are nobody else's.
+    """
+    everybody = table.index if everybody is None else everybody
+    scans, problems = _find_scans(table.index, path.parent, images, everybody)
     if not problems:
         return scans
     report = "; ".join(problems[:_LISTED])
@@ -239,11 +244,11 @@ def _with_target(table, target, path):
     return table
 
 
-def _find_scans(patients, folder, images):
+def _find_scans(patients, folder, images, everybody):
     """Table of paths (missing where there is a problem) and one sentence per problem."""
     scans = pd.DataFrame(index=patients, columns=list(images), dtype=object)
     problems = []
-    owner = _owner_of(patients)
+    owner = _owner_of(everybody)
     for column, pattern in images.items():
         found = {}
         for file in _matching(folder, pattern):
@@ -267,7 +272,7 @@ def _find_scans(patients, folder, images):
 def _matching(folder, pattern):
     """Files that match a pattern, in the order of their names."""
     try:
-        return sorted(file for file in folder.glob(pattern) if ".." not in file.parts)
+        return sorted(folder.glob(pattern))
     except (OSError, ValueError, NotImplementedError, RecursionError) as error:
         raise CohortError(
             f"the pattern {pattern!r:.200} finds no files ({error}); correct it"

@@ -5,8 +5,6 @@ whatever is odd is named by its number.
 """
 
 import codecs
-import csv
-import io
 import re
 import warnings
 
@@ -25,6 +23,13 @@ _MARKS = (  # the longer first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity)", re.IGNORECASE
+)
+_TRUTH = dict.fromkeys(("True", "TRUE", "true"), True)
+_TRUTH |= dict.fromkeys(("False", "FALSE", "false"), False)
+_LARGEST_WHOLE = 2**53  # beyond it, floats are not all whole numbers
 _LISTED = 20
 _LARGEST_BYTES = 500_000_000
 _LINES = "lines of the table"
@@ -70,20 +75,13 @@ def read_participants(path, *, texts=()):
             "rename the column of patient ids, and separate columns by tabs"
         )
     _look_at_quotes(path, names, rows, numbers)
-    buffer = io.StringIO("".join("\t".join(cells) + "\n" for cells in (names, *rows)))
-    table = pd.read_csv(
-        buffer,
-        sep="\t",
-        keep_default_na=False,
-        na_values=list(MISSING),
-        dtype=dict.fromkeys(["participant_id", *texts], str),
-        quoting=csv.QUOTE_NONE,
-        index_col=False,
-        skip_blank_lines=False,
-        low_memory=False,
+    columns = dict(zip(names, zip(*rows, strict=True))) if rows else dict.fromkeys(names, ())
+    ids = pd.Series(columns.pop("participant_id"), dtype=object).str.strip()
+    table = pd.DataFrame(
+        {name: _typed(cells, name in texts) for name, cells in columns.items()},
+        index=range(len(rows)),
     )
-    ids = table.pop("participant_id").str.strip()
-    nameless = np.flatnonzero((ids.isna() | ids.isin(MISSING)).to_numpy())
+    nameless = np.flatnonzero(ids.isin(MISSING).to_numpy())
     if nameless.size:
         raise CohortError(
             f"{str(path)!r} has no participant_id in line {numbers[nameless[0]]}; fill it in or "
@@ -93,6 +91,34 @@ def read_participants(path, *, texts=()):
     table.index = pd.Index(ids, name="patient")
     table.attrs[_LINES] = dict(zip(ids, numbers, strict=True))
     return table
+
+
+def _typed(cells, as_text):
+    """A column: numbers or truth values where all cells are such, else text; missing is NaN."""
+    missing = np.array([cell.strip() in MISSING for cell in cells], dtype=bool)
+    known = [cell.strip() for cell, absent in zip(cells, missing, strict=True) if not absent]
+    if not known:
+        return np.full(len(cells), np.nan)
+    values = None
+    if not as_text and all(map(_INTEGER.fullmatch, known)):
+        whole = [int(cell) for cell in known]
+        fits = max(map(abs, whole)) <= _LARGEST_WHOLE
+        values = np.array(whole, np.int64 if fits else np.float64)
+    elif not as_text and all(map(_NUMBER.fullmatch, known)):
+        values = np.array([float(cell) for cell in known])
+    elif not as_text and all(cell in _TRUTH for cell in known):
+        values = np.array([_TRUTH[cell] for cell in known])
+    if values is not None and not missing.any():
+        return values
+    if values is not None and values.dtype != bool:
+        column = np.full(len(cells), np.nan)
+        column[~missing] = values
+        return column
+    column = np.array(cells, dtype=object)
+    column[missing] = np.nan
+    if values is not None:
+        column[~missing] = values.tolist()
+    return pd.Series(column, dtype=object if values is not None else "str")
 
 
 def line_of(table, patient):
