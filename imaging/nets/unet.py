@@ -237,6 +237,12 @@ def build_plain(n_outputs, in_channels, spatial_dims, channels, dropout):
     ]
     output = flat(channels[0], block * n_outputs, 3, padding=1)
     body = Ladder(encoder, decoder, output, channels)
+    # Where nothing is normalised, only this keeps signals as strong from layer to layer.
+    for module in body.modules():
+        if isinstance(module, (flat, type(decoder[0].larger))):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    nn.init.zeros_(output.weight)
     stages = [(f"body.decoder.{i}", channels[-2 - i]) for i in range(len(channels) - 1)]
     return Folded(body, spatial_dims), stages, 2 ** len(channels)
 
