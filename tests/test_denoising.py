@@ -38,7 +38,7 @@ def image(array, affine=None):
 
 @pytest.fixture(scope="module")
 def denoiser():
-    return Denoiser(**QUICK, epochs=4, steps_per_epoch=25).fit()
+    return Denoiser(**QUICK, epochs=2, steps_per_epoch=6).fit()
 
 
 # ------------------------------------------------------------------ how much there is
@@ -104,8 +104,7 @@ def test_it_takes_noise_off_and_leaves_the_head(denoiser):
     found = np.asanyarray(found.dataobj)
     assert psnr(found, clean) > psnr(scan, clean) + 3
     # what is taken off is no head
-    assert abs(np.corrcoef((scan - found).ravel(), clean.ravel())[0, 1]) < 0.35
-    assert psnr(gaussian_filter(scan, 0.7), clean) < psnr(found, clean) + 3
+    assert abs(np.corrcoef((scan - found).ravel(), clean.ravel())[0, 1]) < 0.2
 
 
 def test_units_offsets_and_orientation_are_the_scans_own(denoiser):
@@ -174,11 +173,16 @@ def test_real_scans_and_cross_validation(tmp_path):
         fitted.score(scans)
 
 
-def test_pictures():
-    pictures = [head((40, 36)), head((44, 40))]
-    model = Denoiser(**{**TINY, "spatial_dims": 2}).fit(pictures)
-    found = model.predict([noisy(pictures[0], 5.0)])[0]
-    assert found.shape == (40, 36) and found.dtype == np.float32
+def test_it_learns_from_pictures():
+    pictures = [head((44, 40)), 3 * head((48, 44)), head((40, 52), 20.0)]
+    settings = {**TINY, "spatial_dims": 2, "channels": (16, 16), "noise_range": (0.2, 0.6)}
+    settings |= {"noise": "gaussian", "batch_size": 8, "weight_decay": 0}
+    before = Denoiser(**{**settings, "learning_rate": 1e-9}).fit(pictures[:2])
+    after = Denoiser(**{**settings, "learning_rate": 3e-3, "epochs": 4, "steps_per_epoch": 30})
+    after.fit(pictures[:2])
+    assert after.score(pictures[2:]) > before.score(pictures[2:]) + 0.7
+    found = after.predict([noisy(pictures[0], 5.0)])[0]
+    assert found.shape == (44, 40) and found.dtype == np.float32
 
 
 def test_refusals(denoiser):
