@@ -311,6 +311,7 @@ def part_8(encoders, folder, seed):
     Comparison
     """
     from skimage.io import imread
+    from sklearn.compose import ColumnTransformer
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -352,12 +353,13 @@ def part_8(encoders, folder, seed):
     # What needs no training: the pictures themselves, coarse.
     coarse = np.stack([resized(one[:, :346].astype(np.float32), (24, 44)) for one in pictures])
     flat = coarse.reshape(len(coarse), -1)
-    parts = PCA(12, random_state=0).fit_transform(flat / flat.mean(1, keepdims=True))  # no outcome
-    names = [f"pixel_{number}" for number in range(parts.shape[1])]
-    X = pd.concat([X, pd.DataFrame(parts, X.index, names)], axis=1)
-    models["table + pixels"] = make_pipeline(
-        TabularEncoder([*columns, *names]), LogisticRegression(C=0.1, max_iter=1000)
+    names = [f"pixel_{number}" for number in range(flat.shape[1])]
+    pixels = pd.DataFrame(flat / flat.mean(1, keepdims=True), X.index, names)
+    X = pd.concat([X, pixels], axis=1)
+    both = ColumnTransformer(
+        [("table", TabularEncoder(columns), columns), ("pixels", PCA(12, random_state=0), names)]
     )
+    models["table + pixels"] = make_pipeline(both, LogisticRegression(C=0.1, max_iter=1000))
     return compare(models, X, y, cv=5, random_state=seed)
 
 
@@ -409,7 +411,7 @@ def main():
             flat = {n: p for n, p in encoders.items() if open_encoder(p).spatial_dims == 2}
             random = arms_of({}, 2, options.out, 1.0)[0].weights
             print("part 8: real patients, with the ladder")
-            print(part_8({"random": random, **flat}, options.out, 0).summary())
+            print(*part_8({"random": random, **flat}, options.out, 0).summary(), sep="\n")
             continue
         dims, run = PARTS[part]
         arms = arms_of(encoders, dims, options.out, options.longer)
