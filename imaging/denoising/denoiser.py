@@ -78,14 +78,15 @@ class Denoiser(NoiseParameters, BaseVoxelwise):
     """
 
     architecture: object = parameter(
-        "plain-small",
+        "denoising-small",
         *_allowed("architecture"),
         first=True,
         stored="always",
         kind="str or callable",
         doc="""
-            "plain" normalises nothing, which suits noise; with "-small" appended, at a size that
-            trains on a processor. Others as in `VoxelwiseModel`.""",
+            "denoising" normalises nothing, which suits noise, and begins with what differs from its
+            surroundings; with "-small" appended, at a size that trains on a processor. Others as
+            in `VoxelwiseModel`.""",
     )
     spacing_mm: float | None = parameter(
         None,

@@ -113,7 +113,7 @@ class AddedNoise(Step):
         kind='{"both", "gaussian", "rician"}',
         doc='Rician is the noise of magnitudes; "both": either, at random.',
     )
-    noise_range: tuple = parameter(
+    noise_range: tuple[float, float] = parameter(
         (0.05, 1.0),
         Ordered(LEVEL),
         kind="pair of float",

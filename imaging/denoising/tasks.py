@@ -66,7 +66,7 @@ class NoiseParameters:
             That is learnt. Rician is the noise of magnitudes, as scanners make them; scans that
             were standardised or simulated may have Gaussian noise. "both" learns either.""",
     )
-    noise_range: tuple = parameter(
+    noise_range: tuple[float, float] = parameter(
         (0.05, 1.0),
         Ordered(LEVEL),
         stored="later",

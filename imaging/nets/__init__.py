@@ -10,14 +10,14 @@ VOXELWISE = (
     "dynunet",
     "swinunetr",
     "folded",
-    "plain",
+    "denoising",
     "unet-small",
     "mde-small",
     "mded-small",
     "dynunet-small",
     "swinunetr-small",
     "folded-small",
-    "plain-small",
+    "denoising-small",
 )
 """Networks from voxels to voxels by name, see `imaging.nets.voxelwise.build_voxelwise`."""
 

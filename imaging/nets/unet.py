@@ -8,16 +8,21 @@ import importlib.util
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 __all__ = [
     "Folded",
     "Ladder",
+    "OfNoise",
+    "build_denoising",
     "build_dynunet",
     "build_folded",
-    "build_plain",
     "build_swinunetr",
     "build_unet",
 ]
+
+
+_MOST = 4.0  # standard deviations of noise; what differs more is an edge
 
 
 class Ladder(nn.Module):
@@ -214,10 +219,40 @@ def _plain(spatial_dims, before, width, dropout, strides=1):
     return nn.Sequential(*steps)
 
 
-def build_plain(n_outputs, in_channels, spatial_dims, channels, dropout):
-    """A U-Net without normalisation at half the resolution, between sub-pixel layers (`Folded`).
+class OfNoise(nn.Module):
+    """What lies around a network without normalisation that gives the noise of an image.
 
-    Normalisation forgets how large values are, which noise and quantities are all about.
+    The image comes in units of the noise's standard deviation. Its difference from the mean of the
+    voxels around is mostly noise, so that is what the network begins with and adds to; it sees it
+    beside the image itself, standardised.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        Takes twice the channels of the image.
+    spatial_dims : {2, 3}
+    """
+
+    def __init__(self, body, spatial_dims):
+        super().__init__()
+        self.body = body
+        self.mean = {2: nn.AvgPool2d, 3: nn.AvgPool3d}[spatial_dims](3, 1)
+        self.around = (1,) * (2 * spatial_dims)
+
+    def forward(self, image):
+        flat = image.flatten(2)
+        middle, spread = flat.mean(2), flat.std(2).clamp(min=1e-6)
+        own = (...,) + (None,) * (image.dim() - 2)
+        seen = (image - middle[own]) / spread[own]
+        around = self.mean(functional.pad(image, self.around, mode="replicate"))
+        rough = (image - around).clamp(-_MOST, _MOST)
+        return rough[:, :1] + self.body(torch.cat([seen, rough], dim=1))
+
+
+def build_denoising(n_outputs, in_channels, spatial_dims, channels, dropout):
+    """A U-Net without normalisation at half the resolution, for noise: `Folded`, `OfNoise`.
+
+    Normalisation forgets how large values are, which noise is all about.
 
     References
     ----------
@@ -225,9 +260,9 @@ def build_plain(n_outputs, in_channels, spatial_dims, channels, dropout):
     denoising at half the resolution.
     """
     if len(channels) < 2:
-        raise ValueError(f"a plain U-Net needs two channels or more, got {tuple(channels)}")
+        raise ValueError(f"a denoising U-Net needs two channels or more, got {tuple(channels)}")
     block, flat = 2**spatial_dims, {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
-    encoder, before = [], block * in_channels
+    encoder, before = [], 2 * block * in_channels
     for number, width in enumerate(channels):
         encoder.append(_plain(spatial_dims, before, width, dropout, 1 + (number > 0)))
         before = width
@@ -236,9 +271,16 @@ def build_plain(n_outputs, in_channels, spatial_dims, channels, dropout):
         for below, width in zip(channels[:0:-1], channels[-2::-1], strict=True)
     ]
     output = flat(channels[0], block * n_outputs, 3, padding=1)
-    body = Ladder(encoder, decoder, output, channels)
-    stages = [(f"body.decoder.{i}", channels[-2 - i]) for i in range(len(channels) - 1)]
-    return Folded(body, spatial_dims), stages, 2 ** len(channels)
+    ladder = Ladder(encoder, decoder, output, channels)
+    # Where nothing is normalised, only this keeps signals as strong from layer to layer.
+    for module in ladder.modules():
+        if isinstance(module, (flat, type(decoder[0].larger))):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    nn.init.zeros_(output.weight)
+    inner = Folded(ladder, spatial_dims)
+    stages = [(f"body.body.decoder.{i}", channels[-2 - i]) for i in range(len(channels) - 1)]
+    return OfNoise(inner, spatial_dims), stages, 2 ** len(channels)
 
 
 def build_swinunetr(n_outputs, in_channels, spatial_dims, channels, dropout):

@@ -15,7 +15,7 @@ from .freezing import Freezable
 from .mdunet import build_mdunet
 from .pretrained import BesideFeatures
 from .pretraining import build_pretraining_encoder
-from .unet import build_dynunet, build_folded, build_plain, build_swinunetr, build_unet
+from .unet import build_denoising, build_dynunet, build_folded, build_swinunetr, build_unet
 
 __all__ = ["VoxelwiseNet", "build_voxelwise"]
 
@@ -28,14 +28,14 @@ _BUILDERS = {
     "dynunet": (build_dynunet, {}, _PUBLISHED),
     "swinunetr": (build_swinunetr, {}, (48, 96, 192, 384, 768)),
     "folded": (build_folded, {}, _PUBLISHED[:-1]),
-    "plain": (build_plain, {}, (64, 128, 256, 512)),
+    "denoising": (build_denoising, {}, (64, 128, 256, 512)),
     "unet-small": (build_unet, {}, _SMALL),
     "mde-small": (build_mdunet, {}, _SMALL),
     "mded-small": (build_mdunet, {"attention_decoder": True}, _SMALL),
     "dynunet-small": (build_dynunet, {}, _SMALL),
     "swinunetr-small": (build_swinunetr, {}, (12, 24, 48, 96, 192)),
     "folded-small": (build_folded, {}, (16, 32, 64, 128)),
-    "plain-small": (build_plain, {}, (32, 64, 128)),
+    "denoising-small": (build_denoising, {}, (32, 64, 128)),
 }
 
 
@@ -126,7 +126,7 @@ class VoxelwiseNet(Freezable):
             If this network has none that stands by itself.
         """
         parts = {name for name, _ in self.named_modules()}
-        for name in ("body.encoder", "body.body.encoder"):
+        for name in ("body.encoder", "body.body.encoder", "body.body.body.encoder"):
             if name in parts:
                 return name
         raise ValueError(
@@ -170,7 +170,7 @@ def build_voxelwise(
         kernel of 23 voxels in the encoder (28.50 M); "mded": in the decoder, too (24.29 M);
         "dynunet": as in nnU-Net (31.19 M); "swinunetr": shifted-window transformer (62.19 M);
         "folded": a DynUNet at half the resolution, with 2 x 2 x 2 voxels as channels at its ends;
-        "plain": the same idea without normalisation, for values rather than classes.
+        "denoising": the same idea without normalisation, for the noise of images.
         With "-small" appended: the same at a size that trains on two CPU cores. A callable takes
         the spatial shape and the number of channels of an image and returns an encoder (see
         `imaging.nets.encoders`), on which a plain decoder is put. "encoder-" and the name of an

@@ -212,7 +212,8 @@ class SequenceInvariantEncoder(
     def new_encoder(self, shape, in_channels=1):
         """A copy of the encoder for another network, to be trained further or not.
 
-        To be given as ``architecture=encoder.new_encoder`` to models from voxels to voxels.
+        To be given as ``architecture=encoder.new_encoder`` to models from voxels to voxels. Simpler
+        is ``initial_weights=encoder`` there, which files hold, too, and in image estimators.
 
         Parameters
         ----------

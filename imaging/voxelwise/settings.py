@@ -52,7 +52,7 @@ class Settings(TrainingSettings, BaseEstimator):
         kind="str or callable",
         doc="""
             "unet", "mde", "mded" (large-kernel attention), "dynunet", "swinunetr", "folded",
-            "plain" (nothing normalised); with "-small" appended, at a size that trains on a
+            "denoising" (nothing normalised); with "-small" appended, at a size that trains on a
             processor. Or a function of the patch's shape and the number of channels that returns a
             new encoder (see `imaging.nets.encoders`), on which a decoder is put. A pretrained
             encoder as `initial_weights` takes its place, with a decoder on it ("encoder-small");

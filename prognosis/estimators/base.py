@@ -19,7 +19,6 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from imaging.nets.freezing import frozen_epochs
 from imaging.parameters import fields_of, parameters
 from imaging.storage.tensors import as_tensor
 
@@ -330,6 +329,8 @@ class ImageEstimator(ImageParameters, BaseEstimator):
             reference=reference,
             start=start,
         )
+        from imaging.nets.freezing import frozen_epochs
+
         frozen, epochs = frozen_epochs(self.freeze)
         if frozen and encoder is not None and self.initial_weights is not None:
             network.freeze("encoder", epochs=epochs)

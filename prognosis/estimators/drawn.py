@@ -11,7 +11,6 @@ import joblib
 import numpy as np
 from sklearn.utils import check_random_state
 
-from imaging.nets.freezing import frozen_epochs
 from imaging.parameters import COUNT, StrOptions, parameter, parameters
 from imaging.storage.bank import shared_bank
 from imaging.storage.caching import as_memory, cached_call
@@ -110,6 +109,8 @@ class DrawnPretraining(ImageEstimator):
         if "offset" not in inputs:
             first, offset = self._regression(inputs, y, weights, n_outputs)
             inputs = {**inputs, "offset": offset}
+        from imaging.nets.freezing import frozen_epochs
+
         network = super()._new_network(inputs, y, weights, n_outputs, reference)
         network.network.adopt(self.reader_.network)
         frozen, epochs = frozen_epochs(self.freeze)

@@ -107,8 +107,9 @@ class ImageParameters:
         kind="bool or int",
         doc="""
         What was learnt before, as `initial_weights` or by `pretrain`, stays as it is, dropout and
-        statistics too, and patients train the rest: True throughout, a number for so many epochs.
-        False trains all layers on, which a few hundred patients are too few for.
+        statistics too, and patients train the rest (after `pretrain` the output layer only, held
+        back by `start_penalty`): True throughout, a number for so many epochs. False trains all
+        layers on, which a few hundred patients are too few for.
         """,
     )
     patient: str | None = parameter(

@@ -32,11 +32,11 @@ def search_space(estimator):
     dict of str to (Optuna distribution or list of choices)
         To change at will. Networks: learning rate, weight decay, dropout, epochs, augmentation, and
         how image and table are fused; none of what would have scans prepared anew. Networks from
-        voxels to voxels (`LesionSegmenter`, `TissueSegmenter`): learning rate, weight decay and
-        dropout; of lesions also the weight of missed voxels, and where it has a `source`, the share
-        of real scans. `SequenceInvariantEncoder`, unless it is frozen: learning rate, weight decay,
-        and what weighs the parts of its loss. Penalised models: the penalty. Trees: their size and
-        number.
+        voxels to voxels (`LesionSegmenter`, `TissueSegmenter`, `Denoiser`): learning rate, weight
+        decay and dropout; of lesions also the weight of missed voxels, and where it has a `source`,
+        the share of real scans. `SequenceInvariantEncoder`, unless it is frozen: learning rate,
+        weight decay, and what weighs the parts of its loss. Penalised models: the penalty. Trees:
+        their size and number.
 
     Raises
     ------
@@ -189,6 +189,7 @@ _READY = {
     "FusionClassifier": _fusion,
     "FusionRegressor": _fusion,
     "ImageEstimator": _network,
+    "Denoiser": _voxelwise,
     "LesionSegmenter": _segmenter,
     "TissueSegmenter": _voxelwise,
     "VoxelwiseModel": _voxelwise,
