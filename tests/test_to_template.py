@@ -109,6 +109,9 @@ def test_a_run_that_was_stopped_goes_on(X, model, tmp_path):
     assert np.allclose(one, other) and again.equals(both)
     prepare(model, folder=out, spacing_mm=5.0).fit(X).transform(X.iloc[:1])
     assert model.asked == before + 4
+    (out / "sub-1" / "anat" / "sub-1_space-MNI152_scan.nii.gz").unlink()
+    Path(moving.transform(X)["scan"].iloc[1]).stat()  # moved again, not registered again
+    assert model.asked == before + 5  # sub-0 was last written with the other wish
     record = json.loads((out / "sub-0" / "sub-0_registration.json").read_text())
     assert record["about"]["versions"]["dipy"]
 

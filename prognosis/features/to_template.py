@@ -14,14 +14,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imaging.errors import ImagingError
 from imaging.grids import Grid
 from imaging.parameters import POSITIVE, Each, StrOptions, parameter, parameters
 
-from ..cells import is_missing, listing
+from ..cells import listing
 from ..columns import TakesTables, check_cohort, check_training
 from ..errors import CohortError
 from ..workers import shows_progress
+from .lesion_size import load_segmenter
 from .measurement import opened_network
 from .moving import Job, checked_name, settled
 
@@ -214,7 +214,7 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
                 )
             self.segmenter_ = opened_network(
                 self.lesion,
-                _load_segmenter,
+                load_segmenter,
                 role="segmenter",
                 owner="ToTemplate",
                 instead="a column, or the name of a pretrained one",
@@ -405,7 +405,7 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
         wanted = [name for name in self.columns_ if name in self.feature_names_in_]
         patients = zip(X.index, X[wanted].to_dict("records"), strict=True)
         found = Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")(
-            delayed(_settled)(job, row, cells, moved) for row, cells in patients
+            delayed(settled)(job, row, cells, moved) for row, cells in patients
         )
         return list(_shown(found, len(X), self.verbose))
 
@@ -430,16 +430,6 @@ _FIRST = ("failed", "failure", "reasons")
 _SHOWN = 20
 
 
-def _settled(job, row, cells, moved):
-    missing = [name for name, cell in cells.items() if is_missing(cell)]
-    if missing:
-        return job.missing(missing)
-    try:
-        return settled(job, row, cells, moved)
-    except ImagingError as error:  # the others go on
-        return job.broken(error)
-
-
 def _shown(found, total, verbose):
     if not shows_progress(verbose):
         return found
@@ -452,9 +442,3 @@ def _opened(model):
     from imaging.registration.registering import opened_model
 
     return opened_model(model)
-
-
-def _load_segmenter(path):
-    from imaging.segmentation import LesionSegmenter
-
-    return LesionSegmenter.load(path)
