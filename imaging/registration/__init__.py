@@ -1,4 +1,7 @@
-"""From a scan to the template and back: transforms, how they are found, and how good they are."""
+"""From scans to a template, and back: where in the template every voxel lies.
+
+Every public name is listed in ``__init__.pyi`` and imported only when it is first used.
+"""
 
 import lazy_loader
 
