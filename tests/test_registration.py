@@ -15,6 +15,7 @@ from imaging.registration.affines import affine_parts, fit_pictures
 from imaging.registration.quality import RANGES, judged
 from imaging.registration.template import output_grid, template_grid, template_maps
 from imaging.registration.tissues import sharpened
+from imaging.registration.upright import seen_upright
 from imaging.registration.warping import smoothed_beside, warp_to_template
 
 SPACING = 4.0
@@ -186,6 +187,30 @@ def test_a_network_that_is_wrong_is_noticed(head):
 
     wrong = register(head.scan, model=Mirrored(head), nonlinear=False, spacing_mm=SPACING)
     assert wrong.quality.failed and wrong.quality.reasons
+
+
+def test_a_head_whose_header_names_other_axes_is_turned(head):
+    class Upright(Knows):
+        """Knows heads that are held as people hold them, as a network does."""
+
+        def predict(self, scan):
+            self.asked += 1
+            said = Knows(head).predict(head.scan)
+            turn = scan.affine @ np.linalg.inv(self.wanted.affine)
+            if affine_parts(turn)[0] > 20:
+                said.residual_mm = 25.0
+            return said
+
+    wrong = nib.affines.from_matvec([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [0, 0, 0])
+    turned = nib.Nifti1Image(np.asanyarray(head.scan.dataobj), wrong @ head.scan.affine)
+    model = Upright(head)
+    # Turned back about the middle of the box, it lies there but for a shift.
+    model.wanted = head.scan
+    maps, found = seen_upright(model, turned)
+    assert found and 1 < model.asked <= 24 and maps.residual_mm < 25
+    assert affine_parts(maps.affine)[0] > 60
+    model.asked = 0
+    assert seen_upright(model, head.scan)[1] is False and model.asked == 1
 
 
 def test_the_score_rises_with_every_number():
