@@ -19,7 +19,7 @@ _POINTS = 20_000
 
 # Where a registration is certainly right, and from where on it is certainly wrong; in words.
 RANGES = {
-    "correlation": (0.80, 0.55, "its tissues look little like the template's ({:.2f})"),
+    "correlation": (0.65, 0.40, "its tissues look little like the template's ({:.2f})"),
     "grey_overlap": (0.60, 0.35, "its grey matter meets {:.0%} of the template's"),
     "white_overlap": (0.65, 0.40, "its white matter meets {:.0%} of the template's"),
     "in_view": (0.80, 0.45, "only {:.0%} of the template's brain is in its field of view"),
