@@ -18,7 +18,7 @@ from imaging.registration.tissues import sharpened
 from imaging.registration.upright import seen_upright
 from imaging.registration.warping import smoothed_beside, warp_to_template
 
-SPACING = 4.0
+SPACING = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +135,14 @@ def test_jacobian_of_a_stretch():
 def test_a_known_head_is_found(head, found):
     before = head.errors(Transform(Knows(head).predict(head.scan).affine)).mean()
     after = head.errors(found.transform).mean()
-    assert before > 3 and after < 0.6 * before and after < 2.5
+    assert before > 3 and after < 0.55 * before and after < 3
     assert not found.quality.failed
     assert found.transform.about["lesion_left_out"] and found.warnings == ()
     numbers = found.quality.numbers
+    ml = head.lesion.sum() * abs(np.linalg.det(head.grid[:3, :3])) / 1000
+    assert abs(numbers["lesion_ml"] / ml - 1) < 0.1
+    there = found.transform.to_template(head.mask, output_grid(3), interpolation="mask")
+    assert abs(there.get_fdata().sum() * 0.027 / numbers["lesion_template_ml"] - 1) < 0.1
     assert numbers["folded"] == 0 and numbers["in_view"] == 1 and numbers["midline_mm"] < 3
 
 
@@ -156,10 +160,12 @@ def test_without_a_warp_only_the_affine_moves(head):
 
 def test_whatever_the_orientation_points_go_to_the_same_place(head, found):
     turned = head.scan.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
-    again = register(turned, lesion=head.mask, model=Knows(head), spacing_mm=SPACING)
+    again = register(
+        turned, lesion=head.mask, model=Knows(head), nonlinear=False, spacing_mm=SPACING
+    )
     points = nib.affines.apply_affine(head.grid, np.argwhere(head.brain > 0.5))
-    apart = again.transform.points_to_template(points) - found.transform.points_to_template(points)
-    assert np.abs(apart).max() < 0.5
+    wanted = Transform(found.transform.affine).points_to_template(points)
+    assert np.abs(again.transform.points_to_template(points) - wanted).max() < 0.1
 
 
 def test_headers_that_no_head_has_are_refused(head):

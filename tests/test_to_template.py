@@ -1,6 +1,7 @@
 """Image columns of a cohort brought to the template; what is known stands in for the network."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,27 @@ def test_it_is_a_step_of_a_pipeline(X, model):
     assert again.get_params()["spacing_mm"] == 3
     with pytest.raises(NotFittedError):
         again.transform(X)
+
+
+def test_it_lives_as_scikit_learn_wants(X, model):
+    moving = prepare(model)
+    given = dict(moving.get_params(deep=False))
+    assert moving.fit(X, [0, 1]) is moving
+    assert all(moving.get_params(deep=False)[name] is value for name, value in given.items())
+    assert moving.n_features_in_ == 3 and moving.columns_ == ["scan", "lesion"]
+    state = dict(vars(moving))
+    whole = moving.transform(X)
+    assert vars(moving).keys() == state.keys()
+    again = pickle.loads(pickle.dumps(moving))
+    for row in X.index[::-1]:  # patients do not depend on each other
+        one = again.transform(X.loc[[row]])["scan"].iloc[0]
+        assert np.array_equal(one.get_fdata(), whole.loc[row, "scan"].get_fdata())
+    with pytest.raises(ValueError, match="eature names"):
+        moving.transform(X[["lesion", "scan", "age"]])
+    with pytest.raises(CohortError, match="column"):
+        moving.transform(X.drop(columns="lesion"))
+    with pytest.raises(CohortError, match="DataFrame with one row per patient"):
+        moving.fit(np.zeros((3, 2)))
 
 
 def test_masks_come_back_to_the_scan(X, heads, model):
@@ -199,6 +221,8 @@ def test_a_segmenter_may_find_the_lesion(X, heads, model):
 def test_wrong_words_are_refused(X, model):
     with pytest.raises(ValueError, match="'template' parameter of ToTemplate"):
         prepare(model, template="colin").fit(X)
+    with pytest.raises(CohortError, match="lesion='lesoin' is neither a column of the table nor a"):
+        prepare(model, lesion="lesoin").fit(X)
     with pytest.raises(CohortError, match="'scn' not found"):
         ToTemplate("scn", model=model).fit(X)
     odd = X.rename(index={"sub-0": "a/b"})

@@ -16,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from imaging.grids import Grid
 from imaging.parameters import POSITIVE, Each, StrOptions, parameter, parameters
+from imaging.registration import registering
+from imaging.storage.models import ModelFileError
 
 from ..cells import listing
 from ..columns import TakesTables, check_cohort, check_training
@@ -212,15 +214,9 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
                     'a column "lesion" exists already, and the segmenter would replace it; name '
                     'it, lesion="lesion", or drop it'
                 )
-            self.segmenter_ = opened_network(
-                self.lesion,
-                load_segmenter,
-                role="segmenter",
-                owner="ToTemplate",
-                instead="a column, or the name of a pretrained one",
-            )
+            self.segmenter_ = self._opened_segmenter(X)
             columns.append("lesion")
-        self.model_ = _opened(self.model)
+        self.model_ = registering.opened_model(self.model)
         self.columns_, self.reference_ = columns, self._reference()
         self.masks_ = "lesion" if self.segmenter_ is not None else lesion
         return self
@@ -372,6 +368,21 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
         names = list(self.feature_names_in_)
         return np.array([*names, *(c for c in self.columns_ if c not in names)], dtype=object)
 
+    def _opened_segmenter(self, X):
+        try:
+            return opened_network(
+                self.lesion,
+                load_segmenter,
+                role="segmenter",
+                owner="ToTemplate",
+                instead="a column, or the name of a pretrained one",
+            )
+        except ModelFileError as error:
+            raise CohortError(
+                f"lesion={self.lesion!r} is neither a column of the table nor a model ({error}); "
+                f"the columns are {listing(X.columns)}"
+            ) from error
+
     def _images(self):
         return [self.image] if isinstance(self.image, str) else list(self.image)
 
@@ -436,9 +447,3 @@ def _shown(found, total, verbose):
     from tqdm import tqdm
 
     return tqdm(found, total=total, desc="to the template", unit="patient")
-
-
-def _opened(model):
-    from imaging.registration.registering import opened_model
-
-    return opened_model(model)
