@@ -145,7 +145,7 @@ def test_memory_keeps_what_was_found(X, model, tmp_path):
     moving.transform(X)
     moving.transform(X)
     assert model.asked == before + 2
-    prepare(model, memory=str(tmp_path / "cache"), nonlinear=True).fit_transform(X)
+    prepare(model, memory=str(tmp_path / "cache"), spacing_mm=7.0).fit_transform(X)
     assert model.asked == before + 4
 
 

@@ -209,12 +209,12 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
             )
         self.segmenter_ = None
         if self.lesion is not None and lesion is None:
+            self.segmenter_ = self._opened_segmenter(X)
             if "lesion" in X.columns:
                 raise CohortError(
                     'a column "lesion" exists already, and the segmenter would replace it; name '
                     'it, lesion="lesion", or drop it'
                 )
-            self.segmenter_ = self._opened_segmenter(X)
             columns.append("lesion")
         self.model_ = registering.opened_model(self.model)
         self.columns_, self.reference_ = columns, self._reference()
