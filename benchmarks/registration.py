@@ -123,6 +123,14 @@ class Case:
             )
         return found
 
+    def _grown(self):
+        """By how much the voxels of the lesion grow on their way to the template."""
+        ends = [(at.min() - 2, at.max() + 3) for at in np.nonzero(self.lesion)]
+        box = tuple(slice(max(0, low), high) for low, high in ends)
+        rows = [np.gradient(self.truth[(*box, k)]) for k in range(3)]
+        turned = np.stack([np.stack(row, -1)[self.lesion[box]] for row in rows], -2)
+        return np.abs(np.linalg.det(turned))
+
     def loads(self, transform, atlas):
         """Lesion and region loads: true ones against those after registration."""
         if not self.lesion.any():
@@ -133,9 +141,9 @@ class Case:
         size = np.bincount(regions.ravel().astype(int), minlength=n)
         at = nib.affines.apply_affine(np.linalg.inv(image.affine), self.truth[self.lesion])
         inside = tuple(np.rint(at).astype(int).clip(0, np.array(regions.shape) - 1).T)
-        # A voxel of the scan is larger or smaller in the template, by the affine and the warp.
-        grown = abs(np.linalg.det(self.affine[:3, :3])) / 1000 / ml
-        true = np.bincount(regions[inside].astype(int), minlength=n) * grown
+        # A voxel of the scan fills more or less of the template, by the affine and the warp.
+        filled = self._grown() / 1000 / ml
+        true = np.bincount(regions[inside].astype(int), weights=filled, minlength=n)
         moved = transform.to_template(self.mask, Grid.of(image), interpolation="mask")
         hit = np.asanyarray(moved.dataobj) > 0
         found = np.bincount(regions[hit].astype(int), minlength=n)

@@ -15,9 +15,10 @@ from imaging.registration.affines import affine_parts, fit_pictures
 from imaging.registration.quality import RANGES, judged
 from imaging.registration.template import output_grid, template_grid, template_maps
 from imaging.registration.tissues import sharpened
+from imaging.registration.upright import seen_upright
 from imaging.registration.warping import smoothed_beside, warp_to_template
 
-SPACING = 4.0
+SPACING = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +135,14 @@ def test_jacobian_of_a_stretch():
 def test_a_known_head_is_found(head, found):
     before = head.errors(Transform(Knows(head).predict(head.scan).affine)).mean()
     after = head.errors(found.transform).mean()
-    assert before > 3 and after < 0.6 * before and after < 2.5
+    assert before > 3 and after < 0.55 * before and after < 3
     assert not found.quality.failed
     assert found.transform.about["lesion_left_out"] and found.warnings == ()
     numbers = found.quality.numbers
+    ml = head.lesion.sum() * abs(np.linalg.det(head.grid[:3, :3])) / 1000
+    assert abs(numbers["lesion_ml"] / ml - 1) < 0.1
+    there = found.transform.to_template(head.mask, output_grid(3), interpolation="mask")
+    assert abs(there.get_fdata().sum() * 0.027 / numbers["lesion_template_ml"] - 1) < 0.1
     assert numbers["folded"] == 0 and numbers["in_view"] == 1 and numbers["midline_mm"] < 3
 
 
@@ -155,10 +160,12 @@ def test_without_a_warp_only_the_affine_moves(head):
 
 def test_whatever_the_orientation_points_go_to_the_same_place(head, found):
     turned = head.scan.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
-    again = register(turned, lesion=head.mask, model=Knows(head), spacing_mm=SPACING)
+    again = register(
+        turned, lesion=head.mask, model=Knows(head), nonlinear=False, spacing_mm=SPACING
+    )
     points = nib.affines.apply_affine(head.grid, np.argwhere(head.brain > 0.5))
-    apart = again.transform.points_to_template(points) - found.transform.points_to_template(points)
-    assert np.abs(apart).max() < 0.5
+    wanted = Transform(found.transform.affine).points_to_template(points)
+    assert np.abs(again.transform.points_to_template(points) - wanted).max() < 0.1
 
 
 def test_headers_that_no_head_has_are_refused(head):
@@ -186,6 +193,30 @@ def test_a_network_that_is_wrong_is_noticed(head):
 
     wrong = register(head.scan, model=Mirrored(head), nonlinear=False, spacing_mm=SPACING)
     assert wrong.quality.failed and wrong.quality.reasons
+
+
+def test_a_head_whose_header_names_other_axes_is_turned(head):
+    class Upright(Knows):
+        """Knows heads that are held as people hold them, as a network does."""
+
+        def predict(self, scan):
+            self.asked += 1
+            said = Knows(head).predict(head.scan)
+            turn = scan.affine @ np.linalg.inv(self.wanted.affine)
+            if affine_parts(turn)[0] > 20:
+                said.residual_mm = 25.0
+            return said
+
+    wrong = nib.affines.from_matvec([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [0, 0, 0])
+    turned = nib.Nifti1Image(np.asanyarray(head.scan.dataobj), wrong @ head.scan.affine)
+    model = Upright(head)
+    # Turned back about the middle of the box, it lies there but for a shift.
+    model.wanted = head.scan
+    maps, found = seen_upright(model, turned)
+    assert found and 1 < model.asked <= 24 and maps.residual_mm < 25
+    assert affine_parts(maps.affine)[0] > 60
+    model.asked = 0
+    assert seen_upright(model, head.scan)[1] is False and model.asked == 1
 
 
 def test_the_score_rises_with_every_number():

@@ -1,6 +1,7 @@
 """Image columns of a cohort brought to the template; what is known stands in for the network."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,27 @@ def test_it_is_a_step_of_a_pipeline(X, model):
         again.transform(X)
 
 
+def test_it_lives_as_scikit_learn_wants(X, model):
+    moving = prepare(model)
+    given = dict(moving.get_params(deep=False))
+    assert moving.fit(X, [0, 1]) is moving
+    assert all(moving.get_params(deep=False)[name] is value for name, value in given.items())
+    assert moving.n_features_in_ == 3 and moving.columns_ == ["scan", "lesion"]
+    state = dict(vars(moving))
+    whole = moving.transform(X)
+    assert vars(moving).keys() == state.keys()
+    again = pickle.loads(pickle.dumps(moving))
+    for row in X.index[::-1]:  # patients do not depend on each other
+        one = again.transform(X.loc[[row]])["scan"].iloc[0]
+        assert np.array_equal(one.get_fdata(), whole.loc[row, "scan"].get_fdata())
+    with pytest.raises(ValueError, match="eature names"):
+        moving.transform(X[["lesion", "scan", "age"]])
+    with pytest.raises(CohortError, match="column"):
+        moving.transform(X.drop(columns="lesion"))
+    with pytest.raises(CohortError, match="DataFrame with one row per patient"):
+        moving.fit(np.zeros((3, 2)))
+
+
 def test_masks_come_back_to_the_scan(X, heads, model):
     moving = prepare(model, nonlinear=True).fit(X.iloc[:1])
     one = X.iloc[:1]
@@ -109,6 +131,9 @@ def test_a_run_that_was_stopped_goes_on(X, model, tmp_path):
     assert np.allclose(one, other) and again.equals(both)
     prepare(model, folder=out, spacing_mm=5.0).fit(X).transform(X.iloc[:1])
     assert model.asked == before + 4
+    (out / "sub-1" / "anat" / "sub-1_space-MNI152_scan.nii.gz").unlink()
+    Path(moving.transform(X)["scan"].iloc[1]).stat()  # moved again, not registered again
+    assert model.asked == before + 5  # sub-0 was last written with the other wish
     record = json.loads((out / "sub-0" / "sub-0_registration.json").read_text())
     assert record["about"]["versions"]["dipy"]
 
@@ -120,7 +145,7 @@ def test_memory_keeps_what_was_found(X, model, tmp_path):
     moving.transform(X)
     moving.transform(X)
     assert model.asked == before + 2
-    prepare(model, memory=str(tmp_path / "cache"), nonlinear=True).fit_transform(X)
+    prepare(model, memory=str(tmp_path / "cache"), spacing_mm=7.0).fit_transform(X)
     assert model.asked == before + 4
 
 
@@ -196,6 +221,8 @@ def test_a_segmenter_may_find_the_lesion(X, heads, model):
 def test_wrong_words_are_refused(X, model):
     with pytest.raises(ValueError, match="'template' parameter of ToTemplate"):
         prepare(model, template="colin").fit(X)
+    with pytest.raises(CohortError, match="lesion='lesoin' is neither a column of the table nor a"):
+        prepare(model, lesion="lesoin").fit(X)
     with pytest.raises(CohortError, match="'scn' not found"):
         ToTemplate("scn", model=model).fit(X)
     odd = X.rename(index={"sub-0": "a/b"})

@@ -33,6 +33,7 @@ from prognosis import (
     SymbolScaler,
     TabularEncoder,
     TemperatureScaled,
+    ToTemplate,
 )
 
 AFFINE = np.diag([8.0, 8.0, 8.0, 1])
@@ -76,10 +77,11 @@ ON_IMAGES = [
     LesionKernel(cube_mm=8, space="native"),
     RegionLoad(),
     BrainAgeGap(),  # its twins are in test_brain_age.py
+    ToTemplate(),  # its twins are in test_to_template.py
     RegionSelector(RoiSymbolClassifier("lesion"), k=1),
 ]
 AT_LEAST = dict(
-    zip([*ON_ARRAYS, *ON_IMAGES], [46, 46, 46, 46, 62, 48, 48, 46, 46, 46, 46, 46, 62], strict=True)
+    zip([*ON_ARRAYS, *ON_IMAGES], [46] * 4 + [62, 48, 48] + [46] * 6 + [62], strict=True)
 )
 
 NO_IMAGES = "an image column cannot be made from an array of numbers; twin: "

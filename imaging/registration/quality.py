@@ -19,7 +19,7 @@ _POINTS = 20_000
 
 # Where a registration is certainly right, and from where on it is certainly wrong; in words.
 RANGES = {
-    "correlation": (0.80, 0.55, "its tissues look little like the template's ({:.2f})"),
+    "correlation": (0.65, 0.40, "its tissues look little like the template's ({:.2f})"),
     "grey_overlap": (0.60, 0.35, "its grey matter meets {:.0%} of the template's"),
     "white_overlap": (0.65, 0.40, "its white matter meets {:.0%} of the template's"),
     "in_view": (0.80, 0.45, "only {:.0%} of the template's brain is in its field of view"),
@@ -47,7 +47,8 @@ class Quality:
         ``residual_mm`` (of the network's places from their affine); ``apart_mm`` (of the
         transform from the network's places); ``midline_mm``; ``smallest_scale`` and
         ``largest_scale`` of the affine; ``turned_deg``; ``brain_ml``; ``folded`` (share of the
-        brain), ``jacobian_low`` and ``jacobian_high`` (first and last percent). NaN without a warp.
+        brain), ``jacobian_low`` and ``jacobian_high`` (first and last percent), NaN without a warp;
+        of a lesion that was named ``lesion_ml`` on the scan and ``lesion_template_ml``.
     failure : float
         0 to 1; above `FAILED_ABOVE` it failed.
     reasons : tuple of str
@@ -92,7 +93,8 @@ def judge(transform, maps, tissues, target, *, left_out=None):
     -------
     Quality
     """
-    moved, counted = _warped(transform.warp, tissues, target, left_out)
+    moved, hidden = _warped(transform.warp, tissues, target, left_out)
+    counted = target.brain if hidden is None else target.brain & ~hidden
     numbers = {
         "correlation": _correlation(tissue_picture(moved)[counted], target.picture[counted]),
         "grey_overlap": _overlap(moved[0], target.tissues[0], counted),
@@ -103,6 +105,7 @@ def judge(transform, maps, tissues, target, *, left_out=None):
         **_beside_network(transform, maps),
         **_of_affine(transform.affine),
         **_of_warp(transform.warp, target.brain),
+        **_of_lesion(transform, left_out, hidden, target.grid),
     }
     return judged(numbers)
 
@@ -140,19 +143,30 @@ def judged(numbers):
 
 
 def _warped(warp, tissues, target, left_out):
-    """Tissues where the warp takes them, and which voxels of the template's brain count."""
+    """Tissues, and the lesion or None, where the warp takes them."""
     from scipy.ndimage import map_coordinates
 
-    counted = target.brain.copy()
     if warp is None:
-        return tissues, counted if left_out is None else counted & ~left_out
+        return tissues, left_out
     spacing = np.linalg.norm(target.grid.affine[:3, :3], axis=0)
     axes = np.meshgrid(*(np.arange(n) for n in target.grid.shape), indexing="ij")
     at = [axis + warp.to_scan[..., k] / spacing[k] for k, axis in enumerate(axes)]
     moved = [map_coordinates(part, at, order=1, output=np.float32) for part in tissues]
     if left_out is not None:
-        counted &= map_coordinates(left_out.astype(np.float32), at, order=1) < 0.5
-    return np.stack(moved), counted
+        left_out = map_coordinates(left_out.astype(np.float32), at, order=1) >= 0.5
+    return np.stack(moved), left_out
+
+
+def _of_lesion(transform, before, after, grid):
+    """Millilitres of a lesion on the scan and in the template."""
+    if before is None or not before.any():
+        return {}
+    ml = float(abs(np.linalg.det(grid.affine[:3, :3])) / 1000)
+    growth = abs(np.linalg.det(transform.affine[:3, :3]))
+    return {
+        "lesion_ml": float(before.sum() * ml / growth),
+        "lesion_template_ml": float(after.sum() * ml),
+    }
 
 
 def _correlation(one, other):

@@ -20,6 +20,7 @@ from .quality import Quality, judge
 from .template import template_maps, tissue_picture
 from .tissues import sharpened
 from .transform import Transform
+from .upright import seen_upright
 from .warping import warp_to_template
 
 __all__ = ["Registration", "match_sequences", "opened_model", "register"]
@@ -98,7 +99,7 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     _check_voxels(volume)
     mask = None if lesion is None else _lesion_on(volume, lesion, labels)
     seen = header_signs(scan)
-    maps = opened_model(model).predict(volume)
+    maps, turned = seen_upright(opened_model(model), volume)
     target = template_maps(float(spacing_mm))
     grid, wanted = target.grid, target.picture
     transform = Transform(maps.affine)
@@ -121,7 +122,8 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     }
     transform = Transform(transform.affine, transform.warp, about)
     quality = judge(transform, maps, tissues, target, left_out=spared)
-    return Registration(transform, quality, tuple([*seen.lost, *seen.broken]))
+    odd = ["the axes in its header are not those of the head: left and right cannot be told"]
+    return Registration(transform, quality, tuple([*seen.lost, *seen.broken, *odd[: int(turned)]]))
 
 
 def match_sequences(other, scan, *, model=_NETWORK):

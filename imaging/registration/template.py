@@ -59,7 +59,8 @@ def tissue_picture(tissues):
 
     Examples
     --------
-    >>> tissue_picture(np.array([0.5, 0.25, 0.25]).reshape(3, 1, 1, 1)).round(2).item()
+    >>> picture = tissue_picture(np.array([0.5, 0.25, 0.25]).reshape(3, 1, 1, 1))
+    >>> round(float(picture[0, 0, 0]), 2)
     0.55
     """
     return np.tensordot(np.asarray(WEIGHTS, np.float32), tissues.astype(np.float32), 1)

@@ -14,7 +14,7 @@ from imaging.volumes import mask_volume_ml, read_mask
 
 from .measurement import MaskMeasurement, opened_network
 
-__all__ = ["LesionSize"]
+__all__ = ["LesionSize", "load_segmenter"]
 
 
 @parameters
@@ -77,7 +77,7 @@ class LesionSize(MaskMeasurement):
     def _prepare(self):
         self.segmenter_ = self.segmenter and opened_network(
             self.segmenter,
-            _load_segmenter,
+            load_segmenter,
             role="segmenter",
             owner="LesionSize",
             instead="the name of a pretrained one",
@@ -102,7 +102,8 @@ def _segmented_size(source, segmenter):
     return {"ml": mask_volume_ml(mask)}
 
 
-def _load_segmenter(path):
+def load_segmenter(path):
+    """The segmenter in a file."""
     from imaging.segmentation import LesionSegmenter
 
     return LesionSegmenter.load(path)

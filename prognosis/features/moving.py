@@ -8,16 +8,19 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from imaging.errors import ImagingError
 from imaging.registration.files import load_transform, save_transform
 from imaging.registration.quality import FAILED_ABOVE
 from imaging.registration.registering import match_sequences, register
 from imaging.registration.template import output_grid
+from imaging.registration.transform import Transform
 from imaging.storage.caching import Identified, as_memory, cached_call, image_identity
 from imaging.storage.code_identity import code_version
 from imaging.storage.files import replacing
 from imaging.storage.identity import identity
 from imaging.volumes import read_mask, write_image
 
+from ..cells import is_missing
 from ..errors import CohortError
 
 __all__ = ["Job", "Settled", "checked_name", "file_of", "settled", "transform_stem"]
@@ -40,14 +43,6 @@ class Job:
     spacing_mm: float
     folder: object
     memory: object
-
-    def missing(self, columns):
-        """The result of a patient without these images."""
-        return Settled({}, {}, error=f"no image in column {columns[0]!r}")
-
-    def broken(self, error):
-        """The result of a patient whose images cannot be used."""
-        return Settled({}, {}, error=str(error).splitlines()[0])
 
     def key(self, cells):
         """What the result of a patient hangs on, besides the code."""
@@ -122,7 +117,7 @@ def transform_stem(folder, row, reference):
 
 
 def settled(job, row, cells, moved):
-    """Find, or find again, what became of a patient.
+    """Find, or find again, what became of a patient; nothing that is wrong with it is raised.
 
     Parameters
     ----------
@@ -137,34 +132,28 @@ def settled(job, row, cells, moved):
     Returns
     -------
     Settled
-
-    Raises
-    ------
-    ImagingError
-        If an image cannot be used.
     """
-    key = job.key(cells) if job.folder is not None else None
-    known = _written(job, row, key, moved) if key else None
-    if known is not None:
-        return known
-    result, lesion = _found(job, cells)
-    if moved and not result.failed:
-        result.images = _moved(job, result.transforms, cells, lesion)
-    if key:
-        return _kept(job, row, key, result, moved)
-    return result
+    missing = [name for name, cell in cells.items() if is_missing(cell)]
+    if missing:
+        return Settled({}, {}, error=f"no image in column {missing[0]!r}")
+    try:
+        key = job.key(cells) if job.folder is not None else None
+        result = _written(job, row, key) if key else None
+        if result is None:
+            result = _found(job, cells)
+        elif result.failed or result.images or not moved:
+            return result
+        if moved and not result.failed:
+            result.images = _moved(job, result.transforms, cells)
+    except ImagingError as error:  # the others go on
+        return Settled({}, {}, error=str(error).splitlines()[0])
+    return _kept(job, row, key, result) if key else result
 
 
 def _found(job, cells):
-    """Transforms and quality of a patient, and the lesion."""
+    """Transforms and quality of a patient."""
     memory = as_memory(job.memory)
-    scan = cells[job.reference]
-    lesion = None
-    if job.segmenter is not None:
-        segmented = cached_call(memory, _segmented)
-        lesion = segmented(scan, Identified(job.segmenter, _told(job.segmenter)))
-    elif job.lesion is not None:
-        lesion = cells[job.lesion]
+    scan, lesion = cells[job.reference], _lesion_of(job, cells)
     model = Identified(job.model, _told(job.model))
     found = cached_call(memory, _registered)(
         scan, lesion, job.labels, model, job.nonlinear, max(_WARPED_AT_MM, job.spacing_mm)
@@ -174,7 +163,15 @@ def _found(job, cells):
         if column != job.reference:
             matched = cached_call(memory, _matched)
             transforms[column] = found.transform.after(matched(cells[column], scan, model))
-    return Settled(transforms, {}, found.quality, found.warnings), lesion
+    return Settled(transforms, {}, found.quality, found.warnings)
+
+
+def _lesion_of(job, cells):
+    """The mask of a patient's lesion, or None."""
+    if job.segmenter is None:
+        return None if job.lesion is None else cells[job.lesion]
+    segmented = cached_call(as_memory(job.memory), _segmented)
+    return segmented(cells[job.reference], Identified(job.segmenter, _told(job.segmenter)))
 
 
 def _registered(scan, lesion, labels, model, nonlinear, spacing_mm):
@@ -204,7 +201,8 @@ def _told(model):
     return model.identity() if hasattr(model, "identity") else identity(model)
 
 
-def _moved(job, transforms, cells, lesion):
+def _moved(job, transforms, cells):
+    lesion = _lesion_of(job, cells)
     grid = output_grid(job.spacing_mm)
     images = {column: transforms[column].to_template(cells[column], grid) for column in job.images}
     if lesion is not None:
@@ -218,7 +216,7 @@ def _record(job, row):
     return Path(job.folder, str(row), f"{row}_registration.json")
 
 
-def _kept(job, row, key, result, moved):
+def _kept(job, row, key, result):
     """Write what was found; the record last, so that what it tells of is there."""
     files = {}
     if not result.failed:
@@ -245,26 +243,24 @@ def _kept(job, row, key, result, moved):
     return result
 
 
-def _written(job, row, key, moved):
-    """What an earlier run wrote of the same images, or None."""
+def _written(job, row, key):
+    """What an earlier run wrote of the same images, or None; images where all of them are there."""
     try:
         record = json.loads(_record(job, row).read_text(encoding="utf-8"))
         if record["key"] != key:
             return None
-        quality = _quality(record["quality"])
-        result = Settled({}, {}, quality, tuple(record["warnings"]))
+        result = Settled({}, {}, _quality(record["quality"]), tuple(record["warnings"]))
         if result.failed:
             return result
-        transform = load_transform(transform_stem(job.folder, row, job.reference))
+        found = load_transform(transform_stem(job.folder, row, job.reference))
         for column, affine in record["affines"].items():
-            result.transforms[column] = type(transform)(affine, transform.warp, transform.about)
+            result.transforms[column] = Transform(affine, found.warp, found.about)
         wanted = [*job.images, *([job.lesion] if job.lesion else [])]
-        if moved:
-            for column in wanted:
-                path = file_of(job.folder, row, column, mask=column == job.lesion)
-                if not path.is_file():
-                    return None
-                result.images[column] = str(path)
+        files = {
+            column: file_of(job.folder, row, column, mask=column == job.lesion) for column in wanted
+        }
+        if record["images"] and all(path.is_file() for path in files.values()):
+            result.images = {column: str(path) for column, path in files.items()}
         return result
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -14,14 +14,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from imaging.errors import ImagingError
 from imaging.grids import Grid
 from imaging.parameters import POSITIVE, Each, StrOptions, parameter, parameters
+from imaging.registration import registering
+from imaging.storage.models import ModelFileError
 
-from ..cells import is_missing, listing
+from ..cells import listing
 from ..columns import TakesTables, check_cohort, check_training
 from ..errors import CohortError
 from ..workers import shows_progress
+from .lesion_size import load_segmenter
 from .measurement import opened_network
 from .moving import Job, checked_name, settled
 
@@ -207,20 +209,14 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
             )
         self.segmenter_ = None
         if self.lesion is not None and lesion is None:
+            self.segmenter_ = self._opened_segmenter(X)
             if "lesion" in X.columns:
                 raise CohortError(
                     'a column "lesion" exists already, and the segmenter would replace it; name '
                     'it, lesion="lesion", or drop it'
                 )
-            self.segmenter_ = opened_network(
-                self.lesion,
-                _load_segmenter,
-                role="segmenter",
-                owner="ToTemplate",
-                instead="a column, or the name of a pretrained one",
-            )
             columns.append("lesion")
-        self.model_ = _opened(self.model)
+        self.model_ = registering.opened_model(self.model)
         self.columns_, self.reference_ = columns, self._reference()
         self.masks_ = "lesion" if self.segmenter_ is not None else lesion
         return self
@@ -372,6 +368,21 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
         names = list(self.feature_names_in_)
         return np.array([*names, *(c for c in self.columns_ if c not in names)], dtype=object)
 
+    def _opened_segmenter(self, X):
+        try:
+            return opened_network(
+                self.lesion,
+                load_segmenter,
+                role="segmenter",
+                owner="ToTemplate",
+                instead="a column, or the name of a pretrained one",
+            )
+        except ModelFileError as error:
+            raise CohortError(
+                f"lesion={self.lesion!r} is neither a column of the table nor a model ({error}); "
+                f"the columns are {listing(X.columns)}"
+            ) from error
+
     def _images(self):
         return [self.image] if isinstance(self.image, str) else list(self.image)
 
@@ -405,7 +416,7 @@ class ToTemplate(TakesTables, TransformerMixin, BaseEstimator):
         wanted = [name for name in self.columns_ if name in self.feature_names_in_]
         patients = zip(X.index, X[wanted].to_dict("records"), strict=True)
         found = Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")(
-            delayed(_settled)(job, row, cells, moved) for row, cells in patients
+            delayed(settled)(job, row, cells, moved) for row, cells in patients
         )
         return list(_shown(found, len(X), self.verbose))
 
@@ -430,31 +441,9 @@ _FIRST = ("failed", "failure", "reasons")
 _SHOWN = 20
 
 
-def _settled(job, row, cells, moved):
-    missing = [name for name, cell in cells.items() if is_missing(cell)]
-    if missing:
-        return job.missing(missing)
-    try:
-        return settled(job, row, cells, moved)
-    except ImagingError as error:  # the others go on
-        return job.broken(error)
-
-
 def _shown(found, total, verbose):
     if not shows_progress(verbose):
         return found
     from tqdm import tqdm
 
     return tqdm(found, total=total, desc="to the template", unit="patient")
-
-
-def _opened(model):
-    from imaging.registration.registering import opened_model
-
-    return opened_model(model)
-
-
-def _load_segmenter(path):
-    from imaging.segmentation import LesionSegmenter
-
-    return LesionSegmenter.load(path)
