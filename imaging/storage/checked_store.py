@@ -111,7 +111,7 @@ class CheckedStore(FileSystemStoreBackend):
 
 
 def _seal(temporary, path):
-    """Write the checksum of a file and of the folder that it is for: elsewhere it counts nothing."""
+    """Write the checksum of a file and of the folder that it is for; elsewhere it is worthless."""
     with open(temporary, "r+b") as file:
         whole = hashlib.file_digest(file, new_hash)
         whole.update(path.parent.name.encode())
