@@ -12,6 +12,10 @@ class ImageError(ImagingError, ValueError):
     """An image cannot be used as it is: the message says what was found and what to do."""
 
 
+class PlaceError(ImagingError, OSError):
+    """A file cannot be written where it belongs, since something else is there."""
+
+
 class AtlasError(ImagingError, ValueError):
     """An atlas is unknown, or does not fit its labels or the image."""
 

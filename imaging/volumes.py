@@ -408,6 +408,8 @@ def read_voxels(image, name=None):
     name = named(image) if name is None else name
     check_affine(image.affine, name, image.shape)
     check_count(image.shape[:3], name)
+    if 0 in image.shape:
+        raise ImageError(f"{name} has no voxels (shape {image.shape})")
     with translated(f"{name} ends early or is corrupt", "copy the file again"):
         data = np.asanyarray(voxels(image))
     # Whole numbers are checked faster before they are converted.

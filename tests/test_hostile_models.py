@@ -180,6 +180,21 @@ def test_what_somebody_else_put_into_a_cache_is_not_opened(tmp_path):
     assert not (tmp_path / "sprung").exists() and entry.read().max() == 0.5
 
 
+def test_the_prepared_image_of_one_scan_is_not_taken_for_that_of_another(tmp_path):
+    import nibabel as nib
+
+    one, other = (nib.Nifti1Image(np.full((2, 2, 2), n, np.float32), np.eye(4)) for n in (1, 2))
+    bank, recipe = ImageBank(tmp_path), Recipe(_halved, (), "halved")
+    first, second = (bank.fetch(recipe, image)[0] for image in (one, other))
+    second.path.write_bytes(first.path.read_bytes())
+    assert bank.fetch(recipe, other)[1].max() == 1.0 and second.read().max() == 1.0
+    totals = bank.kept_call(_total)
+    assert (totals(one), totals(other)) == (8, 16)
+    first, second = sorted((tmp_path / "calls").rglob("output.pkl"))
+    second.write_bytes(first.read_bytes())
+    assert (totals(one), totals(other)) == (8, 16)
+
+
 def _halved(image):
     from imaging.grids import Grid
 

@@ -98,7 +98,7 @@ class BankEntry:
             If the file was damaged or removed since; it is made again the next time.
         """
         try:
-            _, values = _opened(self._bytes())
+            _, values = _opened(self._bytes(), self.path.name)
         except (OSError, ValueError) as error:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -241,7 +241,7 @@ class ImageBank:
         with self._explaining():
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                _write(temporary, array, grid, note, seconds)
+                _write(temporary, path.name, array, grid, note, seconds)
             written(self.cache, array.size * 4)
         return BankEntry(path, array.shape, grid, note, seconds)
 
@@ -334,9 +334,9 @@ def keeping(memory, function):
     return cached_call(memory, function)
 
 
-def _write(path, array, grid, note, seconds):
+def _write(path, name, array, grid, note, seconds):
     about = {"shape": array.shape, "grid_shape": grid.shape, "grid_rows": grid.rows, "note": note}
-    about["seconds"] = seconds
+    about["seconds"], about["name"] = seconds, name
     text = json.dumps(about).encode()
     values = np.ascontiguousarray(array, dtype="<f4")
     checksum = zlib.crc32(values, zlib.crc32(text))
@@ -345,8 +345,11 @@ def _write(path, array, grid, note, seconds):
         file.write(values)
 
 
-def _opened(content):
-    """Description and values of a file's bytes; ValueError if they are not as written."""
+def _opened(content, name):
+    """Description and values of a file's bytes; ValueError if they are not as written.
+
+    Nor may they stand under another name: that would be the image of somebody else.
+    """
     if len(content) < _HEAD.size:
         raise ValueError("too short")
     magic, checksum, length = _HEAD.unpack_from(content)
@@ -354,6 +357,8 @@ def _opened(content):
     if magic != _MAGIC or zlib.crc32(body) != checksum:
         raise ValueError("not as it was written")
     about = json.loads(bytes(body[:length]))
+    if about.get("name") != name:
+        raise ValueError("written under another name")
     values = np.frombuffer(body[length:], "<f4").reshape(about["shape"])
     return about, values
 
@@ -361,10 +366,10 @@ def _opened(content):
 def _found(path):
     """Entry and array of a file, or None where there is none that is whole."""
     try:
-        about, values = _opened(path.read_bytes())
+        about, values = _opened(path.read_bytes(), path.name)
         rows = about["grid_rows"]
         grid = Grid(tuple(about["grid_shape"]), rows and tuple(map(tuple, rows)))
         entry = BankEntry(path, tuple(about["shape"]), grid, about["note"], about["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return entry, values

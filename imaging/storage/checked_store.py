@@ -65,7 +65,7 @@ class CheckedStore(FileSystemStoreBackend):
         with replacing(path) as temporary:
             with open(temporary, "wb") as file:
                 joblib.dump(item, file, compress=self.compress)
-            _seal(temporary)
+            _seal(temporary, path)
 
     def _cache(self):
         """The folder that was given as `memory`: of text, joblib takes a folder within."""
@@ -78,14 +78,14 @@ class CheckedStore(FileSystemStoreBackend):
         if func_code is not None:
             with replacing(folder / "func_code.py") as temporary:
                 temporary.write_bytes(func_code.encode())
-                _seal(temporary)
+                _seal(temporary, folder / "func_code.py")
 
     def store_metadata(self, call_id, metadata):
         """Nothing: joblib's note of arguments and duration is not used here."""
 
     def get_cached_func_code(self, call_id):
         path = Path(self.location, *call_id, "func_code.py")
-        content = _unsealed(path.read_bytes())
+        content = _unsealed(path.read_bytes(), path)
         if content is None:  # joblib writes it again; other code would make it empty the folder
             raise OSError(f"{path} is damaged")
         return content.decode()
@@ -100,7 +100,7 @@ class CheckedStore(FileSystemStoreBackend):
             found = path.read_bytes()
         except OSError:
             return None
-        content = _unsealed(found)
+        content = _unsealed(found, path)
         if content is None and complain and SEAL in found[-SEAL_LENGTH:]:
             warnings.warn(
                 f"the kept result {os.fspath(path)!r} is damaged and is computed again; check the "
@@ -110,17 +110,20 @@ class CheckedStore(FileSystemStoreBackend):
         return content
 
 
-def _seal(path):
-    with open(path, "r+b") as file:
-        checksum = hashlib.file_digest(file, new_hash).hexdigest()
+def _seal(temporary, path):
+    """Write the checksum of a file and of the folder that it is for; elsewhere it is worthless."""
+    with open(temporary, "r+b") as file:
+        whole = hashlib.file_digest(file, new_hash)
+        whole.update(path.parent.name.encode())
         file.seek(0, os.SEEK_END)
-        file.write(SEAL + checksum.encode() + b"\n")
+        file.write(SEAL + whole.hexdigest().encode() + b"\n")
 
 
-def _unsealed(found):
+def _unsealed(found, path):
     content = memoryview(found)[:-SEAL_LENGTH]
     whole = new_hash()
     whole.update(content)
+    whole.update(path.parent.name.encode())
     fits = found[-SEAL_LENGTH:] == SEAL + whole.hexdigest().encode() + b"\n"
     return bytes(content) if fits else None
 

@@ -4,6 +4,7 @@ They are written under temporary names beside their place and renamed when compl
 run left under such a name is removed by the next writer in that folder.
 """
 
+import errno
 import functools
 import hashlib
 import os
@@ -17,6 +18,8 @@ import time
 import weakref
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ..errors import PlaceError
 
 __all__ = [
     "ScratchFolder",
@@ -46,6 +49,11 @@ def replacing(path):
     ------
     pathlib.Path
 
+    Raises
+    ------
+    PlaceError
+        If a folder of this name is there.
+
     Examples
     --------
     >>> import tempfile
@@ -56,6 +64,9 @@ def replacing(path):
     ['note.txt']
     """
     path = Path(path)
+    if path.is_dir():
+        what = "a folder stands where a file is to be written; remove it"
+        raise PlaceError(errno.EISDIR, what, str(path))
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     temporary = _new(path.parent, suffix, _empty_file)
     mode = stat.S_IMODE(temporary.stat().st_mode)
