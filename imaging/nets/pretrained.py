@@ -159,9 +159,7 @@ def standardised(image):
 
 
 def _standardised(scan):
-    with (
-        torch.no_grad()
-    ):  # gradients are those of single voxels, not of the whole scan's statistics
+    with torch.no_grad():  # gradients are of voxels, not of the whole scan's statistics
         middle, deviation, highest = _statistics(scan)
     return (scan.clamp(max=highest) - middle) / deviation
 
