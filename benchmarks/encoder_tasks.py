@@ -368,29 +368,28 @@ def part_8(encoders, folder, seed):
 PARTS = {"4": (3, part_4), "6": (2, part_6), "6b": (3, part_6b), "7": (3, part_7)}
 
 
-def free_rows(part, folder, spacing, steps, shares, seeds):
+def free_rows(part, folder, spacing, steps, shares, seeds, wanted):
     """Rows of what needs no training; those of a DnCNN, which does, for part 7."""
+    named = {}
     if part == "7":
-        free = {
+        ways = {
             "noisy": lambda noisy, sd: noisy,
             "Gaussian": best_gaussian,
             "non-local means": non_local_means,
         }
-        rows = [
-            row(folder, part, n, 0.0, 0, steps, lambda d=d: denoised_scores(d, spacing))
-            for n, d in free.items()
-        ]
-        return rows + [
-            row(folder, part, "DnCNN", share, seed, steps,
-                lambda share=share, seed=seed: part_7("DnCNN", share, seed, steps, spacing))
-            for share in shares
-            for seed in seeds
-        ]  # fmt: skip
+        for name, denoise in ways.items():
+            named[name, 0.0, 0] = lambda denoise=denoise: denoised_scores(denoise, spacing)
+        for share in shares:
+            for seed in seeds:
+                given = ("DnCNN", share, seed, steps, spacing)
+                named["DnCNN", share, seed] = lambda given=given: part_7(*given)
     if part in ("6", "6b"):
-        run = PARTS[part][1]
-        measured = row(folder, part, "threshold", 0.0, 0, steps, lambda: run(None, 0, 0, 0))
-        return [measured]
-    return []
+        named["threshold", 0.0, 0] = lambda: PARTS[part][1](None, 0, 0, 0)
+    return [
+        row(folder, part, name, share, seed, steps, measure)
+        for (name, share, seed), measure in named.items()
+        if not wanted or name in wanted
+    ]
 
 
 def main():
@@ -417,7 +416,9 @@ def main():
         arms = arms_of(encoders, dims, options.out, options.longer)
         arms = [arm for arm in arms if not options.arms or arm.name in options.arms]
         spacing = open_encoder(arms[0].weights).spacing_mm
-        rows = free_rows(part, options.out, spacing, options.steps, options.shares, seeds)
+        rows = free_rows(
+            part, options.out, spacing, options.steps, options.shares, seeds, options.arms
+        )
         for seed in seeds:
             for share in options.shares:
                 for arm in arms:

@@ -83,7 +83,7 @@ def test_tissues_load_where_the_classes_are_theirs(path, scan):
         ({"channels": [4]}, "cannot be built"),
         ({"architecture": "oracle"}, "cannot be built"),
         ({"spacing_mm": -1}, "spacing_mm=-1"),
-        ({"spacing_mm": None}, "spacing_mm=None"),
+        ({"spacing_mm": "wide"}, "spacing_mm='wide'"),
         ({"patch_size": [16, 16]}, "for 3 axes"),
         ({"scores": None}, "missing or of the wrong type"),
     ],
@@ -91,6 +91,17 @@ def test_tissues_load_where_the_classes_are_theirs(path, scan):
 def test_cards_that_do_not_fit_are_refused(path, change, message):
     with pytest.raises(ModelFileError, match=message):
         LesionSegmenter.load(_rewritten(path, change))
+
+
+def test_a_card_that_lacks_a_parameter_is_refused(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        card = json.loads(file.metadata()["model_card"])
+    del card["spacing_mm"]  # which may be None, but has to be said
+    save_file(load_file(path), path, metadata={"model_card": json.dumps(card)})
+    with pytest.raises(ModelFileError, match="spacing_mm=None; it is missing"):
+        LesionSegmenter.load(path)
 
 
 def test_weights_that_do_not_fit_are_refused(path):

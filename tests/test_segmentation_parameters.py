@@ -12,6 +12,7 @@ WRONG = {
     "architecture": ["transformer", None],
     "channels": [(4, 0), 8, (4.5, 8, 8)],
     "initial_weights": [3],
+    "freeze": [0, -1, 1.5, "all"],
     "spatial_dims": [4, "3"],
     "source": [3, "heads"],
     "validation_source": [3],

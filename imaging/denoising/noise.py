@@ -114,7 +114,7 @@ class AddedNoise(Step):
         doc='Rician is the noise of magnitudes; "both": either, at random.',
     )
     noise_range: tuple[float, float] = parameter(
-        (0.05, 1.0),
+        (0.1, 1.0),
         Ordered(LEVEL),
         kind="pair of float",
         doc="Least and greatest standard deviation, in that of the head's intensities.",

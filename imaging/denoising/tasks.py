@@ -67,7 +67,7 @@ class NoiseParameters:
             were standardised or simulated may have Gaussian noise. "both" learns either.""",
     )
     noise_range: tuple[float, float] = parameter(
-        (0.05, 1.0),
+        (0.1, 1.0),
         Ordered(LEVEL),
         stored="later",
         task=True,

@@ -159,16 +159,22 @@ def standardised(image):
 
 
 def _standardised(scan):
+    with torch.no_grad():  # gradients are of voxels, not of the whole scan's statistics
+        middle, deviation, highest = _statistics(scan)
+    return (scan.clamp(max=highest) - middle) / deviation
+
+
+def _statistics(scan):
     hot = _percentile(scan.flatten(), _HOT)
     usual = scan.clamp(max=hot) if hot > scan.min() else scan
     foreground = usual[usual > usual.mean()]
     if foreground.numel() == 0:
-        return torch.zeros_like(scan)
+        return scan.mean(), torch.ones_like(hot), scan.max()
     highest = _percentile(foreground, _HIGHEST)
     foreground = foreground.clamp(max=highest)
     deviation, span = foreground.std(correction=0), highest - scan.min()
     deviation = torch.where(deviation <= _LEAST * span, span, deviation)
-    return (scan.clamp(max=highest) - foreground.mean()) / deviation
+    return foreground.mean(), deviation, highest
 
 
 def _percentile(values, share):

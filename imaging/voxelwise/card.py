@@ -98,7 +98,7 @@ def check_card(path, card):
     later = {n: _kinds(f.type) for n, f in fields.items() if n in card and n not in always}
     known = {name: kind for name, kind in _OPTIONAL.items() if name in card}
     for name, kind in {**_NEEDED, **always, **later, **known}.items():
-        if not isinstance(card.get(name), kind):
+        if name not in card or not isinstance(card[name], kind):
             raise ModelFileError(
                 f"{named} has {name}={card.get(name)!r}; it is missing or of the wrong type"
             )

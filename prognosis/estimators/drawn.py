@@ -105,12 +105,12 @@ class DrawnPretraining(ImageEstimator):
     def _new_network(self, inputs, y, weights, n_outputs, reference):
         if self.pretrain is None or "image" not in inputs:
             return super()._new_network(inputs, y, weights, n_outputs, reference)
+        from imaging.nets.freezing import frozen_epochs
+
         first = None
         if "offset" not in inputs:
             first, offset = self._regression(inputs, y, weights, n_outputs)
             inputs = {**inputs, "offset": offset}
-        from imaging.nets.freezing import frozen_epochs
-
         network = super()._new_network(inputs, y, weights, n_outputs, reference)
         network.network.adopt(self.reader_.network)
         frozen, epochs = frozen_epochs(self.freeze)
