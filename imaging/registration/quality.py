@@ -78,8 +78,9 @@ class Quality:
         return self.failure > FAILED_ABOVE
 
     def as_dict(self):
-        """Plain values by name, ready for JSON."""
-        return asdict(self)
+        """Plain values by name, ready for JSON; None for numbers that are not finite."""
+        plain = {name: n if np.isfinite(n) else None for name, n in self.numbers.items()}
+        return {**asdict(self), "numbers": plain}
 
 
 def judge(transform, maps, tissues, target, *, left_out=None):
