@@ -134,7 +134,9 @@ def test_a_run_that_was_stopped_goes_on(X, model, tmp_path):
     (out / "sub-1" / "anat" / "sub-1_space-MNI152_scan.nii.gz").unlink()
     Path(moving.transform(X)["scan"].iloc[1]).stat()  # moved again, not registered again
     assert model.asked == before + 5  # sub-0 was last written with the other wish
-    record = json.loads((out / "sub-0" / "sub-0_registration.json").read_text())
+    text = (out / "sub-0" / "sub-0_registration.json").read_text()
+    assert "NaN" not in text  # which other readers of JSON refuse
+    record = json.loads(text)
     assert record["about"]["versions"]["dipy"]
 
 
@@ -147,10 +149,7 @@ def test_nothing_of_another_scan_stays_where_a_scan_failed(X, model, tmp_path):
     with pytest.warns(UserWarning, match="1 of 1 patients could not"):
         moved = moving.transform(X.iloc[:1])
     assert moved["scan"].isna().all() and not path.exists()
-    with pytest.warns(UserWarning, match="1 of 1 patients could not"):
-        moving.transform(X.iloc[:1])  # read from its record, which is plain JSON
-    text = (out / "sub-0" / "sub-0_registration.json").read_text()
-    assert "NaN" not in text and "Infinity" not in text
+    assert not (out / "sub-0" / "sub-0_registration.json").exists()
     twins = X.assign(**{"sc an": X["scan"]})
     with pytest.raises(CohortError, match="would have the same names"):
         ToTemplate(["scan", "sc an"], model=model, folder=out, **QUICK).fit_transform(twins)

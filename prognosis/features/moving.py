@@ -141,6 +141,13 @@ def settled(job, row, cells, moved):
     -------
     Settled
     """
+    result = _tried(job, row, cells, moved)
+    if result.error is not None and job.folder is not None:
+        _forget(job, row)
+    return result
+
+
+def _tried(job, row, cells, moved):
     missing = [name for name, cell in cells.items() if is_missing(cell)]
     if missing:
         return Settled({}, {}, error=f"no image in column {missing[0]!r}")
@@ -228,9 +235,8 @@ def _kept(job, row, key, result):
     """Write what was found; the record last, so that what it tells of is there."""
     path, files = _record(job, row), {}
     path.unlink(missing_ok=True)  # a run that is killed here leaves nothing that is believed
-    if result.failed:  # nor does what was found of another scan
-        for column in (*job.images, *([job.lesion] if job.lesion else [])):
-            file_of(job.folder, row, column, mask=column == job.lesion).unlink(missing_ok=True)
+    if result.failed:
+        _forget(job, row)
     else:
         save_transform(
             result.transforms[job.reference], transform_stem(job.folder, row, job.reference)
@@ -252,6 +258,13 @@ def _kept(job, row, key, result):
         temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
     result.images = files
     return result
+
+
+def _forget(job, row):
+    """Remove what an earlier run wrote of another scan of a patient that failed now."""
+    _record(job, row).unlink(missing_ok=True)
+    for column in (*job.images, *([job.lesion] if job.lesion else [])):
+        file_of(job.folder, row, column, mask=column == job.lesion).unlink(missing_ok=True)
 
 
 def _written(job, row, key):
