@@ -215,6 +215,17 @@ def test_a_head_whose_header_names_other_axes_is_turned(head):
     maps, found = seen_upright(model, turned)
     assert found and 1 < model.asked <= 24 and maps.residual_mm < 25
     assert affine_parts(maps.affine)[0] > 60
+
+    class AtSecondSight(Knows):
+        def predict(self, scan):
+            self.asked += 1
+            said = Knows(head).predict(head.scan)
+            said.residual_mm = 25.0 if self.asked == 1 else 3.0
+            return said
+
+    model_of = AtSecondSight(head)
+    refused = register(head.scan, model=model_of, nonlinear=False, spacing_mm=SPACING).quality
+    assert refused.failed and refused.reasons[0].startswith("the axes in its header")
     model.asked = 0
     assert seen_upright(model, head.scan)[1] is False and model.asked == 1
 
@@ -225,7 +236,9 @@ def test_the_score_rises_with_every_number():
     for name, (_, wrong, words) in RANGES.items():
         bad = judged({**right, name: wrong})
         assert bad.failed and bad.reasons == (words.format(wrong),)
-    assert judged({**right, "folded": np.nan}).failure == 0
+    # Without a warp the same numbers are less odd.
+    alone = {**right, "folded": np.nan, "correlation": 0.5}
+    assert judged(alone).failure == 0 < judged({**alone, "folded": 0.0}).failure
 
 
 def test_tissues_become_sharper_where_grey_values_tell():

@@ -134,8 +134,25 @@ def test_a_run_that_was_stopped_goes_on(X, model, tmp_path):
     (out / "sub-1" / "anat" / "sub-1_space-MNI152_scan.nii.gz").unlink()
     Path(moving.transform(X)["scan"].iloc[1]).stat()  # moved again, not registered again
     assert model.asked == before + 5  # sub-0 was last written with the other wish
-    record = json.loads((out / "sub-0" / "sub-0_registration.json").read_text())
+    text = (out / "sub-0" / "sub-0_registration.json").read_text()
+    assert "NaN" not in text  # which other readers of JSON refuse
+    record = json.loads(text)
     assert record["about"]["versions"]["dipy"]
+
+
+def test_nothing_of_another_scan_stays_where_a_scan_failed(X, model, tmp_path):
+    out = tmp_path / "out"
+    moving = prepare(model, folder=out, failed="missing").fit(X)
+    path = Path(moving.transform(X.iloc[:1])["scan"].iloc[0])
+    noise = nib.Nifti1Image(np.random.default_rng(0).random((42, 48, 44)), np.diag([5, 5, 5, 1]))
+    write_image(noise, X["scan"].iloc[0])
+    with pytest.warns(UserWarning, match="1 of 1 patients could not"):
+        moved = moving.transform(X.iloc[:1])
+    assert moved["scan"].isna().all() and not path.exists()
+    assert not (out / "sub-0" / "sub-0_registration.json").exists()
+    twins = X.assign(**{"sc an": X["scan"]})
+    with pytest.raises(CohortError, match="would have the same names"):
+        ToTemplate(["scan", "sc an"], model=model, folder=out, **QUICK).fit_transform(twins)
 
 
 def test_memory_keeps_what_was_found(X, model, tmp_path):

@@ -35,6 +35,14 @@ RANGES = {
 }
 
 
+# Without a warp folds do not meet, and the same registration looks worse.
+WITHOUT_WARP = {
+    "correlation": (0.45, 0.20),
+    "grey_overlap": (0.50, 0.30),
+    "white_overlap": (0.55, 0.35),
+}
+
+
 @dataclass(frozen=True)
 class Quality:
     """How good a registration is.
@@ -70,8 +78,9 @@ class Quality:
         return self.failure > FAILED_ABOVE
 
     def as_dict(self):
-        """Plain values by name, ready for JSON."""
-        return asdict(self)
+        """Plain values by name, ready for JSON; None for numbers that are not finite."""
+        plain = {name: n if np.isfinite(n) else None for name, n in self.numbers.items()}
+        return {**asdict(self), "numbers": plain}
 
 
 def judge(transform, maps, tissues, target, *, left_out=None):
@@ -116,6 +125,7 @@ def judged(numbers):
     Parameters
     ----------
     numbers : dict of str to float
+        As in `Quality`; "folded" is NaN where there is no warp.
 
     Returns
     -------
@@ -129,8 +139,10 @@ def judged(numbers):
     >>> bad.failed, bad.reasons[0]
     (True, "its tissues look little like the template's (0.30)")
     """
-    beyond = {}
+    beyond, warped = {}, np.isfinite(numbers.get("folded", 0.0))
     for name, (right, wrong, _) in RANGES.items():
+        if not warped:
+            right, wrong = WITHOUT_WARP.get(name, (right, wrong))
         value = numbers.get(name, np.nan)
         if np.isfinite(value):
             beyond[name] = float(np.clip((value - right) / (wrong - right), 0, 2))

@@ -4,7 +4,7 @@ What is found of a scan is small and travels alone: the transform and its qualit
 by it later, from the raw scan, in one resampling.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 
 import nibabel as nib
@@ -28,6 +28,10 @@ __all__ = ["Registration", "match_sequences", "opened_model", "register"]
 _LEAST_EDGE_MM, _LARGEST_EDGE_MM, _LEAST_FIELD_MM = 0.1, 12.0, 70.0
 _MOST_TURNED_DEG, _MOST_MOVED_MM = 15.0, 15.0  # of a head between two scans of a session
 _NETWORK = "coordinates"
+_TURNED = (
+    "the axes in its header are not those of the head, so that left and right cannot be told; "
+    "repair the header"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +126,10 @@ def register(scan, *, lesion=None, labels=None, model=_NETWORK, nonlinear=True, 
     }
     transform = Transform(transform.affine, transform.warp, about)
     quality = judge(transform, maps, tissues, target, left_out=spared)
-    odd = ["the axes in its header are not those of the head: left and right cannot be told"]
-    return Registration(transform, quality, tuple([*seen.lost, *seen.broken, *odd[: int(turned)]]))
+    if turned:  # to take one side for the other is worse than to leave a patient out
+        reasons = (_TURNED, *quality.reasons)
+        quality = replace(quality, failure=max(quality.failure, 0.9), reasons=reasons)
+    return Registration(transform, quality, tuple([*seen.lost, *seen.broken]))
 
 
 def match_sequences(other, scan, *, model=_NETWORK):

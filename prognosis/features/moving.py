@@ -10,7 +10,7 @@ import numpy as np
 
 from imaging.errors import ImagingError
 from imaging.registration.files import load_transform, save_transform
-from imaging.registration.quality import FAILED_ABOVE
+from imaging.registration.quality import FAILED_ABOVE, Quality
 from imaging.registration.registering import match_sequences, register
 from imaging.registration.template import output_grid
 from imaging.registration.transform import Transform
@@ -43,6 +43,14 @@ class Job:
     spacing_mm: float
     folder: object
     memory: object
+
+    def __post_init__(self):
+        columns = [*self.images, *([self.lesion] if self.lesion else [])]
+        names = [file_of("", "", one, mask=one == self.lesion).name for one in columns]
+        if self.folder is not None and len(set(names)) < len(names):
+            raise CohortError(
+                f"the files of the columns {columns} would have the same names; rename a column"
+            )
 
     def key(self, cells):
         """What the result of a patient hangs on, besides the code."""
@@ -133,6 +141,13 @@ def settled(job, row, cells, moved):
     -------
     Settled
     """
+    result = _tried(job, row, cells, moved)
+    if result.error is not None and job.folder is not None:
+        _forget(job, row)
+    return result
+
+
+def _tried(job, row, cells, moved):
     missing = [name for name, cell in cells.items() if is_missing(cell)]
     if missing:
         return Settled({}, {}, error=f"no image in column {missing[0]!r}")
@@ -145,7 +160,7 @@ def settled(job, row, cells, moved):
             return result
         if moved and not result.failed:
             result.images = _moved(job, result.transforms, cells)
-    except ImagingError as error:  # the others go on
+    except (ImagingError, ValueError, ArithmeticError) as error:  # the others go on
         return Settled({}, {}, error=str(error).splitlines()[0])
     return _kept(job, row, key, result) if key else result
 
@@ -218,14 +233,17 @@ def _record(job, row):
 
 def _kept(job, row, key, result):
     """Write what was found; the record last, so that what it tells of is there."""
-    files = {}
-    if not result.failed:
+    path, files = _record(job, row), {}
+    path.unlink(missing_ok=True)  # a run that is killed here leaves nothing that is believed
+    if result.failed:
+        _forget(job, row)
+    else:
         save_transform(
             result.transforms[job.reference], transform_stem(job.folder, row, job.reference)
         )
     for column, image in result.images.items():
-        path = file_of(job.folder, row, column, mask=column == job.lesion)
-        files[column] = str(write_image(image, path))
+        place = file_of(job.folder, row, column, mask=column == job.lesion)
+        files[column] = str(write_image(image, place))
     before = {column: result.transforms[column].affine.tolist() for column in result.transforms}
     record = {
         "key": key,
@@ -235,12 +253,18 @@ def _kept(job, row, key, result):
         "images": {column: Path(path).name for column, path in files.items()},
         "about": result.transforms[job.reference].about,
     }
-    path = _record(job, row)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
     result.images = files
     return result
+
+
+def _forget(job, row):
+    """Remove what an earlier run wrote of another scan of a patient that failed now."""
+    _record(job, row).unlink(missing_ok=True)
+    for column in (*job.images, *([job.lesion] if job.lesion else [])):
+        file_of(job.folder, row, column, mask=column == job.lesion).unlink(missing_ok=True)
 
 
 def _written(job, row, key):
@@ -267,6 +291,5 @@ def _written(job, row, key):
 
 
 def _quality(about):
-    from imaging.registration.quality import Quality
-
-    return Quality(about["numbers"], about["failure"], tuple(about["reasons"]))
+    numbers = {name: np.nan if n is None else n for name, n in about["numbers"].items()}
+    return Quality(numbers, about["failure"], tuple(about["reasons"]))
