@@ -257,6 +257,27 @@ def test_a_file_of_another_task_is_refused(tmp_path):
         CoordinateModel.load(path)
 
 
+def test_orientations_are_told_by_how_well_an_affine_fits(model, head, monkeypatch):
+    scan, seen = as_scan(*head), []
+
+    class Seen:
+        def __init__(self, image):
+            # Right where the scan is as it was: told by its own voxels.
+            seen.append(image)
+            same = image.shape == scan.shape and np.allclose(image.get_fdata(), scan.get_fdata())
+            self.residual_mm = 1.0 if same else 9.0
+
+    monkeypatch.setattr(CoordinateModel, "_head", lambda self, image: Seen(image))
+    assert model.orientation(scan)[0] == "RAS"
+    assert len(seen) == len(model.orientation(scan)[1]) == 24
+    # Stored with its axes in another order, which the header does not say.
+    wrong = nib.Nifti1Image(
+        np.transpose(scan.get_fdata()[::-1], (2, 0, 1)), np.diag([8.0, 8, 8, 1])
+    )
+    wrong = nib.Nifti1Image(wrong.get_fdata()[:, :, ::-1], wrong.affine)
+    assert model.orientation(wrong)[0] == "SLP"
+
+
 def test_parameters_and_inputs(model, head):
     assert clone(model).get_params()["coordinate_weight"] == 1.0
     with pytest.raises(ValueError, match="coordinate_weight"):
