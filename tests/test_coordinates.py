@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 
 from imaging import CoordinateModel, ImageError, LesionSegmenter, ModelFileError
+from imaging.metrics import dice
 from imaging.registration import (
     CoordinateTarget,
     CoordinateTask,
@@ -17,7 +18,8 @@ from imaging.registration import (
 from imaging.registration.coordinates import HeadCoordinates
 from imaging.registration.located import brain_of
 from imaging.registration.shape import _bends
-from imaging.synthesis import LabelMapSource
+from imaging.synthesis import LabelMapSource, synthetic_chain
+from imaging.synthesis.steps import Keep
 from imaging.voxelwise.geometry import prepare
 
 TURN = np.array([[0.9, -0.3, 0.1, 5], [0.2, 1.1, -0.1, -9], [0.0, 0.2, 0.8, 3], [0, 0, 0, 1.0]])
@@ -316,3 +318,45 @@ def test_measures_know_bends(head):
 def test_nothing_is_measured_without_brain(head):
     with pytest.raises(ValueError, match="too little brain"):
         head_measures(np.zeros_like(head[0]), head[1])
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return CoordinateModel.from_pretrained("coordinates")
+
+
+def simulated(seed):
+    """A scan of the embedded head at 4 mm, which is not among the label maps trained on."""
+    chain = synthetic_chain(
+        Located(LabelMapSource(spacing_mm=2, lesion_probability=0)),
+        spacing_mm=4,
+        patch_size=(48, 60, 48),
+        noise_device="cpu",
+        ending=(CoordinateTarget(), Keep("image", "target")),
+    )
+    scene, _ = chain.sample({}, seed)
+    return nib.Nifti1Image(scene["image"][0].numpy(), np.diag([4.0, 4, 4, 1])), scene["target"]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_shipped_model_places_simulated_heads(shipped, seed):
+    scan, target = simulated(seed)
+    found = shipped.predict(scan)
+    inside = target[6].numpy() > 0.5
+    assert dice(found.brain.get_fdata() > 0.5, inside) > 0.85
+    points = np.argwhere(inside) * 4.0
+    away = points @ found.affine[:3, :3].T + found.affine[:3, 3] - target[7:].numpy()[:, inside].T
+    assert np.linalg.norm(away, axis=1).mean() < 12
+    assert found.residual_mm < 6
+
+
+def test_the_shipped_model_on_a_real_scan(shipped, data_home):
+    path = data_home / "scans" / "T1w2mm.nii.gz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    found = shipped.predict(path)
+    assert 1000 < found.brain_ml < 1800
+    assert found.residual_mm < 5
+    axes, residuals = shipped.orientation(path)
+    assert axes == "RAS"
+    assert sorted(residuals.values())[1] > 1.3 * residuals["RAS"]

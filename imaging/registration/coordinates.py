@@ -171,7 +171,9 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
 
     Notes
     -----
-    Scans are seen in the orientation that their header says. `fit` takes no real scans.
+    Scans are seen in the orientation that their header says; `orientation` tells whether it is
+    right. `fit` takes no real scans. The model that comes with the package sees voxels of 4 mm and
+    was trained on simulated heads alone; its card (``card_["scores"]``) says how far off it is.
 
     References
     ----------
@@ -191,11 +193,18 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
     >>> scan = nib.Nifti1Image(np.random.default_rng(0).random((20, 24, 18)), np.diag([8, 8, 8, 1]))
     >>> model.maps(scan).shape
     (10, 20, 24, 18)
+    >>> CoordinateModel.from_pretrained().spacing_mm
+    4.0
     """
 
     architecture: object = parameter(
         "folded-small", str, first=True, stored="always", kind="str", doc="See `build_voxelwise`."
     )
+
+    @classmethod
+    def from_pretrained(cls, name="coordinates", **parameters):
+        """A model that comes with the package; parameters and errors as `load`."""
+        return super().from_pretrained(name, **parameters)
 
     def predict(self, X):
         """Where scans lie, and what they show.
