@@ -99,8 +99,8 @@ def _shifted(values, offset):
 
 
 def surrounded(features, apart=4):
-    """Features of a voxel and of 26 places around it, 8 mm apart."""
-    shifts = product((-apart, 0, apart), repeat=3)
+    """Features of a voxel and of six places around it, 8 mm away."""
+    shifts = [s for s in product((-apart, 0, apart), repeat=3) if np.count_nonzero(s) <= 1]
     return np.concatenate([np.roll(features, s, (1, 2, 3)) for s in shifts])
 
 
@@ -160,12 +160,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", metavar="FILE", help="None: the one that comes with the package")
     parser.add_argument("--points", type=int, default=400)
+    parser.add_argument("--degrees", type=int, nargs="+", default=(0, 15))
     options = parser.parse_args()
     load = CoordinateModel.load if options.model else CoordinateModel.from_pretrained
     model = load(options.model or "coordinates")
     table = {}
     for patient, images in patients():
-        for degrees, (a, b) in product((0, 15), permutations(SEQUENCES, 2)):
+        for degrees, (a, b) in product(options.degrees, permutations(SEQUENCES, 2)):
             rng = np.random.default_rng([SEED, degrees, SEQUENCES.index(a), SEQUENCES.index(b)])
             one = images[a]
             other, turn = turned(images[b], degrees, rng)

@@ -3,7 +3,7 @@
 Parts: 1 retrieval of a person across contrasts, 2 what the features vary with. People are
 deformations of four label maps that no encoder was trained on; every scan has a pose, a crop, a
 protocol and noise of its own, and is stripped of the skull or not. Rows that are finished are files
-of --out and are not computed again.
+of --out and are not computed again. Part 3, on real scans, is `correspondence.py`.
 
     PROGNOSIS_DATA=... python benchmarks/pretraining.py --out FOLDER [--encoder NAME=FILE ...]
 """
@@ -15,13 +15,14 @@ import nibabel as nib
 import numpy as np
 from train_encoder import encoder, label_maps
 
-from imaging import LabelMapSource, SequenceInvariantEncoder
+from imaging import HeadShapeEncoder, LabelMapSource, SequenceInvariantEncoder
 from imaging.pretraining.applying import framed
 from imaging.pretraining.people import LabelledPeople
 from imaging.pretraining.views import Views
 from imaging.randomness import sample_seed
 from imaging.resizing import resized
 from imaging.storage.files import replacing
+from imaging.storage.models import read_card
 from imaging.voxelwise.scaling import standardise
 
 SPACING_MM = 3.0
@@ -227,6 +228,12 @@ def untrained(epochs_of_nothing=1):
     return model.fit()
 
 
+def loaded(path):
+    """An encoder of either kind from a file."""
+    kind = read_card(path).get("kind")
+    return (HeadShapeEncoder if kind == "HeadShapeEncoder" else SequenceInvariantEncoder).load(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, metavar="FOLDER")
@@ -244,7 +251,7 @@ def main():
     models = {"random encoder": untrained()}
     for given in options.encoder:
         name, _, path = given.partition("=")
-        models[name] = SequenceInvariantEncoder.load(path)
+        models[name] = loaded(path)
     free = {"gradient map": gradient_map, "head mask": head_mask, "head moments": head_moments}
     rows, keys = dict(free), {}
     for name, model in models.items():

@@ -1,10 +1,15 @@
 """Train the model of brain, tissues and template coordinates on simulated heads; four are held out.
 
-Every label map needs a field that says where its voxels lie in the MNI template (--register makes
-them, a minute each). A training that was stopped goes on with --resume. What is kept is the mean of
-the weights of the last some hundred steps, so that it may be stopped at any time.
+Every label map needs a field that says where its voxels lie in the MNI template
+(`register_label_maps.py`). First samples are made (--make), which may go on beside the training. A
+training that was stopped goes on with --resume. What is kept is the mean of the weights of the last
+some hundred steps, so that it may be stopped at any time.
 
-    PROGNOSIS_DATA=... python benchmarks/train_coordinates.py --minutes 60 --out FOLDER [--resume]
+    PROGNOSIS_DATA=... python benchmarks/train_coordinates.py --out RUN --samples DATA --fields F \
+        --make 3000
+    PROGNOSIS_DATA=... python benchmarks/train_coordinates.py --out RUN --samples DATA --fields F \
+        --minutes 60 [--resume]
+    PROGNOSIS_DATA=... python benchmarks/train_coordinates.py --out RUN --export FILE
 """
 
 import argparse
@@ -199,7 +204,7 @@ def fields(folder):
         paths = [folder / Path(one).name.replace(".nii.gz", "_mni.nii.gz") for one in maps]
         missing = [str(path) for path in paths if not path.is_file()]
         if missing:
-            raise SystemExit(f"{missing[0]} is missing; make the fields with --register")
+            raise SystemExit(f"{missing[0]} is missing; make it with register_label_maps.py")
         found.append([str(path) for path in paths])
     return found
 

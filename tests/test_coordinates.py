@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 
 from imaging import CoordinateModel, ImageError, LesionSegmenter, ModelFileError
+from imaging.metrics import dice
 from imaging.registration import (
     CoordinateTarget,
     CoordinateTask,
@@ -17,7 +18,8 @@ from imaging.registration import (
 from imaging.registration.coordinates import HeadCoordinates
 from imaging.registration.located import brain_of
 from imaging.registration.shape import _bends
-from imaging.synthesis import LabelMapSource
+from imaging.synthesis import LabelMapSource, synthetic_chain
+from imaging.synthesis.steps import Keep
 from imaging.voxelwise.geometry import prepare
 
 TURN = np.array([[0.9, -0.3, 0.1, 5], [0.2, 1.1, -0.1, -9], [0.0, 0.2, 0.8, 3], [0, 0, 0, 1.0]])
@@ -257,6 +259,27 @@ def test_a_file_of_another_task_is_refused(tmp_path):
         CoordinateModel.load(path)
 
 
+def test_orientations_are_told_by_how_well_an_affine_fits(model, head, monkeypatch):
+    scan, seen = as_scan(*head), []
+
+    class Seen:
+        def __init__(self, image):
+            # Right where the scan is as it was: told by its own voxels.
+            seen.append(image)
+            same = image.shape == scan.shape and np.allclose(image.get_fdata(), scan.get_fdata())
+            self.residual_mm = 1.0 if same else 9.0
+
+    monkeypatch.setattr(CoordinateModel, "_head", lambda self, image: Seen(image))
+    assert model.orientation(scan)[0] == "RAS"
+    assert len(seen) == len(model.orientation(scan)[1]) == 24
+    # Stored with its axes in another order, which the header does not say.
+    wrong = nib.Nifti1Image(
+        np.transpose(scan.get_fdata()[::-1], (2, 0, 1)), np.diag([8.0, 8, 8, 1])
+    )
+    wrong = nib.Nifti1Image(wrong.get_fdata()[:, :, ::-1], wrong.affine)
+    assert model.orientation(wrong)[0] == "SLP"
+
+
 def test_parameters_and_inputs(model, head):
     assert clone(model).get_params()["coordinate_weight"] == 1.0
     with pytest.raises(ValueError, match="coordinate_weight"):
@@ -295,3 +318,45 @@ def test_measures_know_bends(head):
 def test_nothing_is_measured_without_brain(head):
     with pytest.raises(ValueError, match="too little brain"):
         head_measures(np.zeros_like(head[0]), head[1])
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return CoordinateModel.from_pretrained("coordinates")
+
+
+def simulated(seed):
+    """A scan of the embedded head at 4 mm, which is not among the label maps trained on."""
+    chain = synthetic_chain(
+        Located(LabelMapSource(spacing_mm=2, lesion_probability=0)),
+        spacing_mm=4,
+        patch_size=(48, 60, 48),
+        noise_device="cpu",
+        ending=(CoordinateTarget(), Keep("image", "target")),
+    )
+    scene, _ = chain.sample({}, seed)
+    return nib.Nifti1Image(scene["image"][0].numpy(), np.diag([4.0, 4, 4, 1])), scene["target"]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_shipped_model_places_simulated_heads(shipped, seed):
+    scan, target = simulated(seed)
+    found = shipped.predict(scan)
+    inside = target[6].numpy() > 0.5
+    assert dice(found.brain.get_fdata() > 0.5, inside) > 0.85
+    points = np.argwhere(inside) * 4.0
+    away = points @ found.affine[:3, :3].T + found.affine[:3, 3] - target[7:].numpy()[:, inside].T
+    assert np.linalg.norm(away, axis=1).mean() < 12
+    assert found.residual_mm < 6
+
+
+def test_the_shipped_model_on_a_real_scan(shipped, data_home):
+    path = data_home / "scans" / "T1w2mm.nii.gz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    found = shipped.predict(path)
+    assert 1000 < found.brain_ml < 1800
+    assert found.residual_mm < 5
+    axes, residuals = shipped.orientation(path)
+    assert axes == "RAS"
+    assert sorted(residuals.values())[1] > 1.3 * residuals["RAS"]

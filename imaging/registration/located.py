@@ -99,7 +99,6 @@ class Located(Step):
     def _where(self, number, shape, affine):
         """Coordinates of the voxels of a head, (3, *shape)."""
         if self.fields is None:
-            theta = np.eye(4)
             edges = [np.arange(n) for n in shape]
             grid = np.stack(np.meshgrid(*edges, indexing="ij"), -1) @ affine[:3, :3].T
             grid = np.moveaxis(grid + affine[:3, 3], -1, 0)

@@ -17,6 +17,7 @@ _CELLS = (3, 4, 3)  # into which the template is divided
 _KINDS = 4  # brain, grey, white, fluid
 _TERMS = 16  # quadratic and cubic ones
 _RIDGE = 0.02
+_MOST_POINTS = 6000  # that are fitted to
 
 N_MEASURES = 6 + 3 * _TERMS + _KINDS + _KINDS * int(np.prod(_CELLS))
 
@@ -60,8 +61,10 @@ def head_measures(maps, to_mm):
     inside = maps[count] > 0.5
     if inside.sum() < 50:
         raise ValueError("the scan shows too little brain to be measured")
-    points = np.argwhere(inside) @ to_mm[:3, :3].T + to_mm[:3, 3]
-    where = maps[count + 1 :][:, inside].T.astype(float)
+    some = np.argwhere(inside)
+    some = some[:: -(-len(some) // _MOST_POINTS)]
+    points = some @ to_mm[:3, :3].T + to_mm[:3, 3]
+    where = maps[(slice(count + 1, None), *some.T)].T.astype(float)
     affine, _ = fit_affine(points, where)
     strength, axes = np.linalg.eigh(affine[:3, :3] @ affine[:3, :3].T)
     strain = (axes * (0.5 * np.log(np.maximum(strength, 1e-6)))) @ axes.T
