@@ -22,7 +22,7 @@ from imaging.errors import ImageError
 from imaging.metrics import dice
 from imaging.randomness import Draws, sample_seed
 from imaging.registration import CoordinateModel, CoordinateTarget, Located, fit_affine
-from imaging.registration.robust import apply_affine
+from imaging.registration.places.robust import apply_affine
 from imaging.synthesis import synthetic_chain
 from imaging.synthesis.steps import Keep
 

@@ -20,7 +20,7 @@ from train_segmenter import data_folder
 
 from imaging.grids import open_image
 from imaging.registration import CoordinateModel
-from imaging.registration.robust import apply_affine
+from imaging.registration.places.robust import apply_affine
 from imaging.resizing import resized
 from imaging.synthesis.geometry import affine_matrix
 

@@ -26,10 +26,10 @@ from imaging import LabelMapSource
 from imaging.nets.voxelwise import build_voxelwise
 from imaging.pretraining.people import LabelledPeople, _softened, pose_geometry
 from imaging.randomness import Draws, as_draws, sample_seed
-from imaging.registration.coordinates import CoordinateModel
-from imaging.registration.located import CoordinateTarget, Located
-from imaging.registration.robust import fit_affine
-from imaging.registration.tasks import COORDINATE_OUTPUTS
+from imaging.registration.places.located import CoordinateTarget, Located
+from imaging.registration.places.model import CoordinateModel
+from imaging.registration.places.robust import fit_affine
+from imaging.registration.places.tasks import COORDINATE_OUTPUTS
 from imaging.storage.files import replacing
 from imaging.synthesis.occlusion import CoarseDropout, grow
 from imaging.synthesis.recipes import scanner_steps

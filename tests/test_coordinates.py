@@ -15,9 +15,9 @@ from imaging.registration import (
     fit_affine,
     head_measures,
 )
-from imaging.registration.coordinates import HeadCoordinates
-from imaging.registration.located import brain_of
-from imaging.registration.shape import _bends
+from imaging.registration.places.located import brain_of
+from imaging.registration.places.model import HeadCoordinates
+from imaging.registration.places.shape import _bends
 from imaging.synthesis import LabelMapSource, synthetic_chain
 from imaging.synthesis.steps import Keep
 from imaging.voxelwise.geometry import prepare

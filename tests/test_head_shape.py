@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from imaging import CoordinateModel, HeadShapeEncoder, ImageError, ModelFileError
 from imaging.nets.voxelwise import build_voxelwise
 from imaging.pretraining.head_shape import _solved
-from imaging.registration.tasks import COORDINATE_OUTPUTS
+from imaging.registration.places.tasks import COORDINATE_OUTPUTS
 from imaging.storage.models import read_model, write_model
 from imaging.synthesis import LabelMapSource
 

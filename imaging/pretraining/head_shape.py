@@ -1,8 +1,8 @@
 """An encoder that stands on template coordinates: the vector of a scan is the shape of its head.
 
 A network says which tissue every voxel is and where in the template it lies; what the head measures
-is read off that (`imaging.registration.shape`). Learnt is only which combinations of measures tell
-people apart and not scans; that is solved in closed form from simulated people.
+is read off that (`imaging.registration.places.shape`). Learnt is only which combinations of
+measures tell people apart and not scans; that is solved in closed form from simulated people.
 """
 
 import os
@@ -20,8 +20,8 @@ from ..errors import ImageError
 from ..learning.refitting import refitting
 from ..parameters import COUNT, SHARE, Interval, StrOptions, parameter, parameters
 from ..randomness import sample_seed
-from ..registration.coordinates import CoordinateModel
-from ..registration.shape import N_MEASURES
+from ..registration.places.model import CoordinateModel
+from ..registration.places.shape import N_MEASURES
 from ..storage.models import (
     ModelFileError,
     model_path,

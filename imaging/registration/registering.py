@@ -262,7 +262,7 @@ def opened_model(model):
     if hasattr(model, "predict"):
         return model
     from ..storage.models import model_path
-    from .coordinates import CoordinateModel
+    from .places.model import CoordinateModel
 
     return CoordinateModel.load(model_path(model))
 

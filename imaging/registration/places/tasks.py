@@ -3,9 +3,9 @@
 import torch
 from torch.nn import functional
 
-from ..parameters import POSITIVE, parameter, parameters
-from ..voxelwise.scaling import Standardised
-from ..voxelwise.task import Task
+from ...parameters import POSITIVE, parameter, parameters
+from ...voxelwise.scaling import Standardised
+from ...voxelwise.task import Task
 from .located import COORDINATE_TISSUES, CoordinateTarget
 
 __all__ = ["COORDINATE_OUTPUTS", "CoordinateParameters", "CoordinateTask"]
@@ -69,7 +69,7 @@ class CoordinateTask(CoordinateParameters, Task):
         return Standardised(ct=self.ct)
 
     def ending(self):
-        from ..synthesis.steps import Keep
+        from ...synthesis.steps import Keep
 
         return CoordinateTarget(), Keep("image", "target")
 

@@ -5,13 +5,13 @@ import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, one_hot
 
-from ..errors import ImageError
-from ..grids import open_image
-from ..parameters import Each, parameter, parameters
-from ..physics.tissues import TISSUES
-from ..storage.recently_used import RecentlyUsed
-from ..synthesis.sources import LabelMapSource
-from ..synthesis.steps import Step
+from ...errors import ImageError
+from ...grids import open_image
+from ...parameters import Each, parameter, parameters
+from ...physics.tissues import TISSUES
+from ...storage.recently_used import RecentlyUsed
+from ...synthesis.sources import LabelMapSource
+from ...synthesis.steps import Step
 
 __all__ = ["COORDINATE_TISSUES", "CoordinateTarget", "Located", "brain_of"]
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from ..errors import ImageError
-from ..learning.device import private_torch_state, resolve_device
-from ..parameters import marked, parameter, parameters
-from ..storage.models import ModelFileError
-from ..voxelwise.estimator import BaseVoxelwise
-from ..voxelwise.geometry import prepare
-from ..voxelwise.sequences import naming
-from ..voxelwise.windows import head_box
+from ...errors import ImageError
+from ...learning.device import private_torch_state, resolve_device
+from ...parameters import marked, parameter, parameters
+from ...storage.models import ModelFileError
+from ...voxelwise.estimator import BaseVoxelwise
+from ...voxelwise.geometry import prepare
+from ...voxelwise.sequences import naming
+from ...voxelwise.windows import head_box
 from .located import COORDINATE_TISSUES
 from .robust import apply_affine, fit_affine
 from .shape import head_measures
