@@ -2,7 +2,8 @@
 
 Label maps of 12 heads (four are held out), and 64 x 64 x 64 pieces of the scans of one patient of
 open_ms (19), and of the folders scans and arc. A training that was stopped, or ran out of its
-minutes, goes on with --resume. `benchmarks/denoising.py` measures what comes out.
+minutes, goes on with --resume. With --measure the result is
+measured as in part 7 of `benchmarks/encoder_tasks.py`.
 
     PROGNOSIS_DATA=... python benchmarks/train_denoiser.py --minutes 60 --out FOLDER [--resume]
 """
@@ -62,20 +63,47 @@ def denoiser(epochs=60, **changes):
     return Denoiser(**{**settings, **changes})
 
 
+def measure(path):
+    """Print PSNR and SSIM of a denoiser on simulated heads and on the real patient held out."""
+    from encoder_tasks import denoised_scores
+
+    model = Denoiser.load(path)
+
+    def denoise(noisy, sd):
+        model.set_params(noise_sd=sd)
+        return np.asanyarray(model.predict([nib.Nifti1Image(noisy, np.eye(4))])[0].dataobj)
+
+    for condition, scores in denoised_scores(denoise, 4.0).items():
+        print(condition, {name: round(score, 3) for name, score in scores.items()})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, metavar="FOLDER")
     parser.add_argument("--minutes", type=float, default=60.0, help="of this run, at most")
     parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument(
+        "--architecture",
+        default="encoder-small",
+        help="of Denoiser; this one works at full resolution, denoising-small at half of it",
+    )
     parser.add_argument("--simulated", action="store_true", help="learn from no real scan")
+    parser.add_argument("--measure", action="store_true", help="train no more: measure the result")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     folder = Path(options.out)
+    if options.measure:
+        return measure(folder / "denoiser.safetensors")
     if (folder / "training.pt").is_file() and not options.resume:
         raise SystemExit(f"{folder} holds a training; go on with --resume, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    model = denoiser(options.epochs, checkpoint=folder, n_threads=options.threads)
+    model = denoiser(
+        options.epochs,
+        architecture=options.architecture,
+        checkpoint=folder,
+        n_threads=options.threads,
+    )
     pieces, scans = (None, ()) if options.simulated else real_pieces()
     clock = threading.Timer(60 * options.minutes, interrupt_main)
     clock.daemon = True
