@@ -87,7 +87,10 @@ class HeadCoordinates:
         some = some[:: -(-len(some) // _MOST_POINTS)]
         points = apply_affine(to_world, some + np.array([part.start for part in box]))
         where = values[(slice(_N + 1, None), *some.T)].T
-        self.affine, self.residual_mm = fit_affine(points, where, brain[tuple(some.T)])
+        try:
+            self.affine, self.residual_mm = fit_affine(points, where, brain[tuple(some.T)])
+        except ValueError as error:
+            raise ImageError(f"the brain cannot be placed in the template: {error}") from error
 
     @cached_property
     def brain(self):
@@ -130,10 +133,6 @@ def _codes(order, signs):
     for pair, axis, sign in zip(("RL", "AP", "SI"), order, signs, strict=True):
         codes[axis] = pair[0] if sign > 0 else pair[1]
     return "".join(codes)
-
-
-def _mm(model):
-    return [model.spacing_mm] * 3
 
 
 def _world(prepared):
@@ -275,14 +274,14 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
         See `CoordinateModel`; ``model.orientation(scan)[0] == "RAS"`` says that a header is right.
         """
         prepared = prepare(scan, self.spacing_mm)
-        residuals = {}
+        residuals, edges = {}, np.diag([*[self.spacing_mm] * 3, 1.0])
         for order in permutations(range(3)):
             for signs in product((1, -1), repeat=3):
                 if np.linalg.det(np.eye(3)[list(order)]) * np.prod(signs) < 0:
                     continue
                 codes = _codes(order, signs)
                 turned = prepared.array.transpose(order)[tuple(slice(None, None, s) for s in signs)]
-                grid = nib.Nifti1Image(np.ascontiguousarray(turned), np.diag([*_mm(self), 1.0]))
+                grid = nib.Nifti1Image(np.ascontiguousarray(turned), edges)
                 try:
                     residuals[codes] = self._head(grid).residual_mm
                 except ImageError:
