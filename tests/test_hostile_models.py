@@ -217,6 +217,7 @@ def test_folds_have_a_bound(cv):
 WRONG = {
     "threads": ["segment", "scan.nii", "--threads", "0"],
     "device": ["segment", "scan.nii", "--device", "abacus"],
+    "device of a table": ["fit", "--cohort", "x", "--model", "ladder", "--device", "cuda:99"],
     "memory": ["check", "simulated", "--memory", "FILE"],
     "pattern": ["check", "folder", "--images", "t1w="],
     "absolute pattern": ["check", "folder", "--images", "t1w=/etc/*"],
@@ -246,7 +247,7 @@ def test_every_wrong_value_is_exit_code_two_and_a_sentence(command, tmp_path, ca
         command += ["--out", str(tmp_path / "out")]
     assert main(command) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "error: " in said and "Traceback" not in said
+    assert said.startswith("prognosis") and "Traceback" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 

@@ -98,7 +98,7 @@ def _typed(cells, as_text):
     missing = np.array([cell.strip() in MISSING for cell in cells], dtype=bool)
     known = [cell.strip() for cell, absent in zip(cells, missing, strict=True) if not absent]
     if not known:
-        return np.full(len(cells), np.nan)
+        return pd.Series(np.full(len(cells), np.nan), dtype="str" if as_text else float)
     values = None
     if not as_text and all(map(_INTEGER.fullmatch, known)):
         whole = [int(cell) for cell in known]

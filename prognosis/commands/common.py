@@ -37,6 +37,7 @@ __all__ = [
     "add_images_option",
     "add_named_cohort",
     "add_soop_options",
+    "check_device",
     "check_out",
     "device_name",
     "find_class",
@@ -168,6 +169,23 @@ def use_cache_folder(options):
         import platformdirs
 
         options.memory = str(platformdirs.user_cache_path("prognosis-mri"))
+
+
+def check_device(device):
+    """Refuse a device that is not present on this machine, whether or not a model will need it.
+
+    Raises
+    ------
+    UsageError
+    """
+    if device in ("auto", "cpu"):  # asking for another one loads PyTorch
+        return
+    from imaging.learning.device import resolve_device
+
+    try:
+        resolve_device(device)
+    except ValueError as error:
+        raise UsageError(f"--device {device}: {error}") from error
 
 
 def check_out(out):

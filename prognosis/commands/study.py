@@ -7,6 +7,7 @@ from .common import (
     UsageError,
     add_images_option,
     add_soop_options,
+    check_device,
     device_name,
     imaging_effect,
     job_count,
@@ -116,12 +117,15 @@ def add_training_options(add):
 def use_settings(options, **further):
     """Fill in what was not given: small settings with ``--quick``, else the usual ones.
 
+    A device that is not there is refused.
+
     Parameters
     ----------
     options : argparse.Namespace
     **further : (object, object)
         Of other options: the quick value and the usual one.
     """
+    check_device(options.device)
     settings = QUICK if options.quick else USUAL
     settings = settings | {name: pair[0 if options.quick else 1] for name, pair in further.items()}
     for name, value in settings.items():

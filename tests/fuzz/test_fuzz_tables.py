@@ -10,7 +10,12 @@ PLAIN = {
 }  # fmt: skip
 LARGE = PLAIN | {"images": False, "names": ["note"], "cells": ["9" * 30, "N/A", "n/a"] + ["3"] * 27}
 OUTCOME = PLAIN | {"images": False, "outcomes": ["38", "nan", "9" * 30, "x", "1"]}
-KEPT, KEPT_SOOP = (PLAIN, LARGE, OUTCOME), ()  # cases that failed once
+AGELESS = {
+    "ids": ["sub-1", "sub-2", "sub-3"], "age": ["n/a"] * 4, "nihss": ["n/a", "6", "0", "1"],
+    "mrs": ["n/a", "6", "0", "1"], "target": "nihss", "lacks": None, "encoding": "utf-8",
+    "damage": {}, "picture": {},
+}  # fmt: skip
+KEPT, KEPT_SOOP = (PLAIN, LARGE, OUTCOME), (AGELESS,)  # cases that failed once
 
 
 def test_tables(fuzz):
