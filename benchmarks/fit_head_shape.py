@@ -18,7 +18,7 @@ def main():
     parser.add_argument("--out", required=True, metavar="FILE")
     parser.add_argument("--coordinates", default="coordinates", metavar="NAME_OR_FILE")
     parser.add_argument("--people", type=int, default=300)
-    parser.add_argument("--features", type=int, default=16)
+    parser.add_argument("--features", type=int, default=6)
     options = parser.parse_args()
     torch.set_num_threads(1)
     encoder = HeadShapeEncoder(

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 
-from imaging import ModelFileError
+from imaging import HeadShapeEncoder, ModelFileError
 from imaging.learning.checkpoints import CheckpointError
 from imaging.segmentation import LesionSegmenter, TissueSegmenter
 from imaging.storage.models import WEIGHTS
@@ -154,9 +154,13 @@ def test_nothing_half_written_stays(segmenter, tmp_path, monkeypatch):
 
 def test_models_of_the_package_are_small_and_whole():
     files = sorted(WEIGHTS.glob("*.safetensors"))
-    assert [file.stem for file in files] == ["coordinates", "synthetic-small"]
+    known = {"coordinates", "synthetic-small", "sequence-invariant-small"}
+    assert {"coordinates", "synthetic-small"} <= {file.stem for file in files} <= known
     for file in files:
         assert file.stat().st_size <= 10e6
+        if file.stem == "sequence-invariant-small":  # directions, no network
+            assert HeadShapeEncoder.load(file).card_["training_data"]
+            continue
         network, card = read_network(file)
         assert card["training_data"] and card["scores"] and not network.training
     with pytest.raises(ModelFileError, match="no pretrained model 'huge'"):

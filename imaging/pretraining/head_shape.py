@@ -93,7 +93,7 @@ class HeadShapeEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         doc="The model that places voxels: the name of one that comes with the package, a file, or "
         "a fitted model.",
     )
-    n_features: int = parameter(16, COUNT, doc="Length of the vector, 202 at most.")
+    n_features: int = parameter(6, COUNT, doc="Length of the vector, 202 at most.")
     source: object = parameter(
         None,
         HasMethods("sample"),
