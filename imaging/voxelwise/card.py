@@ -14,7 +14,15 @@ from ..parameters import SPACING, Channels, fields_of, shown
 from ..storage.models import ModelFileError, check_patch
 from .settings import Settings, per_axis
 
-__all__ = ["FORMAT", "as_format_2", "check_card", "plain_parameters", "restored", "stored_fields"]
+__all__ = [
+    "FORMAT",
+    "as_format_2",
+    "built_as",
+    "check_card",
+    "plain_parameters",
+    "restored",
+    "stored_fields",
+]
 
 FORMAT = 2
 MOST_OUTPUTS = 1000
@@ -48,14 +56,23 @@ def stored_fields(cls):
     )
 
 
+def built_as(model):
+    """Architecture and channels of the network; parameters, unless it began with an encoder."""
+    return (
+        getattr(model, "architecture_", model.architecture),
+        getattr(model, "channels_", model.channels),
+    )
+
+
 def plain_parameters(model):
     """The parameters of a fitted model that results depend on, as plain JSON: all, of the task."""
+    architecture, channels = built_as(model)
     counted = {
         **model.get_params(deep=False),
         "patch_size": model.patch_size_,
         "mirror": per_axis("mirror", model.mirror, model.spatial_dims),
-        "architecture": model.architecture_,
-        "channels": model.channels_,
+        "architecture": architecture,
+        "channels": channels,
     }
     return tuple(
         {name: _plain(counted[name], field.type) for name, field in fields.items()}

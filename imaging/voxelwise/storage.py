@@ -16,7 +16,15 @@ from ..storage.models import (
     write_model,
 )
 from ..storage.seen import SeenScans
-from .card import FORMAT, as_format_2, check_card, plain_parameters, restored, stored_fields
+from .card import (
+    FORMAT,
+    as_format_2,
+    built_as,
+    check_card,
+    plain_parameters,
+    restored,
+    stored_fields,
+)
 
 __all__ = ["StoredModel", "architecture_of", "read_network", "trained_weights"]
 
@@ -51,7 +59,7 @@ class StoredModel:
             If the name has another ending, or the architecture is a function, which no card holds.
         """
         check_is_fitted(self, "network_")
-        if callable(self.architecture_):
+        if callable(built_as(self)[0]):
             raise ModelFileError(
                 "a card cannot hold an architecture that is a function; save "
                 "network_.state_dict() with torch, or take one with a name"
