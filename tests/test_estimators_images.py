@@ -409,5 +409,5 @@ def test_bad_tables_and_outcomes_are_refused(cohort):
         classifier().fit(X, y.astype(float).where(y.index != "sub-04"))
     with pytest.raises(ValueError, match=r"'epochs' parameter .* must be an int"):
         classifier(epochs=0).fit(X, y)
-    with pytest.raises(ValueError, match="infinite"):
+    with pytest.raises(ValueError, match="the outcome is inf"):
         regressor().fit(X, np.r_[np.inf, np.ones(39)])

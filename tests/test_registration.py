@@ -169,7 +169,7 @@ def test_whatever_the_orientation_points_go_to_the_same_place(head, found):
 
 
 def test_headers_that_no_head_has_are_refused(head):
-    tiny = nib.Nifti1Image(np.asanyarray(head.scan.dataobj), head.grid @ np.diag([0.001] * 3 + [1]))
+    tiny = nib.Nifti1Image(np.asanyarray(head.scan.dataobj), head.grid @ np.diag([0.01] * 3 + [1]))
     with pytest.raises(ImageError, match="cannot be those of a head"):
         register(tiny, model=Knows(head))
     slab = nib.Nifti1Image(np.ones((5, 5, 5), np.float32), np.diag([2.0, 2, 2, 1]))

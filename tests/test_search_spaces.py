@@ -91,6 +91,7 @@ NOTHING_TO_SEARCH = {
     "BrainAgeGap",
     "WithIntervals",  # of what it holds
     "ScanEmbedding",
+    "ToTemplate",
     "LesionSize",
     "LesionCount",
     "RegionLoad",

@@ -169,7 +169,11 @@ class BaseVoxelwise(StoredModel, Settings):
                 f"freeze={self.freeze!r} would keep random weights as they are; give "
                 "initial_weights, a pretrained encoder for instance, or freeze=False"
             )
-        self.architecture_, self.channels_ = architecture_of(self)
+        for name in ("architecture_", "channels_"):
+            vars(self).pop(name, None)
+        found = architecture_of(self)
+        if found != (self.architecture, self.channels):  # it begins with an encoder
+            self.architecture_, self.channels_ = found
         self.patch_size_ = patch_lengths(self)
         self.outputs_ = tuple(self._task(X is not None).outputs)
 

@@ -16,6 +16,7 @@ from ..storage.models import fingerprints
 from ..storage.seen import SeenScans
 from ..synthesis.recipes import synthetic_chain
 from ..synthesis.steps import Step
+from .card import built_as
 from .samples import PatchStream, RealScans, SyntheticHeads
 from .settings import per_axis
 from .storage import trained_weights
@@ -169,7 +170,7 @@ def network_of_checkpoint(model, task):
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{str(path)!r} holds another network than {model.architecture_!r} with "
+            f"{str(path)!r} holds another network than {built_as(model)[0]!r} with "
             f"{len(task.outputs)} outputs; give the parameters it was trained with"
         ) from error
     keys = ("train_loss", "score")
@@ -181,11 +182,12 @@ def network_of_checkpoint(model, task):
 
 
 def _network_settings(ours, n_outputs):
+    architecture, channels = built_as(ours)
     return {
-        "architecture": ours.architecture_,
+        "architecture": architecture,
         "n_outputs": n_outputs,
         "spatial_dims": ours.spatial_dims,
-        "channels": None if ours.channels_ is None else tuple(ours.channels_),
+        "channels": None if channels is None else tuple(channels),
         "deep_supervision": ours.deep_supervision,
         "dropout": ours.dropout,
         "shape": per_axis("patch_size", ours.patch_size, ours.spatial_dims),

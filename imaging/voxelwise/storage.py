@@ -112,7 +112,6 @@ class StoredModel:
             )
         model._check_parameters()
         model.network_, model.card_ = network, card
-        model.architecture_, model.channels_ = stored["architecture"], stored["channels"]
         model.patch_size_ = stored["patch_size"]
         model.seen_scans_ = SeenScans.of_card(card)
         return model
