@@ -95,7 +95,7 @@ def real_scans():
         yield path.name, path, False
     for patient in sorted((root / "open_ms").glob("patient*")):
         for path in sorted(patient.glob("*.nii.gz")):
-            if "mask" not in path.name.lower() and "consensus" not in path.name.lower():
+            if not any(word in path.name.lower() for word in ("mask", "consensus", "lesion")):
                 yield f"{patient.name} {path.name}", path, True
     for path in sorted((root / "lgg").glob("*FLAIR.nii.gz"))[::12]:
         yield path.name, path, False
