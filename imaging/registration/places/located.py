@@ -171,7 +171,7 @@ def brain_of(labels, affine):
 
 @parameters
 class CoordinateTarget(Step):
-    """Make the target of coordinates: ``target``, float32 of shape (10, *spatial).
+    """Make the target of coordinates: ``target``, float32 of shape ``(10, *spatial)``.
 
     Shares of six tissues (outside the skull, grey, mixed, white, fluid, lesion), whether it is
     brain, and x, y and z in the template. Of a head that was mirrored x is, too, since a template

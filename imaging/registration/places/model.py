@@ -240,7 +240,7 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
 
         Returns
         -------
-        ndarray of shape (10, *spatial), float32
+        ndarray of shape ``(10, *spatial)``, float32
             Shares of six tissues, probability of brain, x, y and z in the template.
         """
         prepared, values, box = self._run(scan)

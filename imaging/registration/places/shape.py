@@ -27,7 +27,7 @@ def head_measures(maps, to_mm):
 
     Parameters
     ----------
-    maps : ndarray of shape (10, *spatial)
+    maps : ndarray of shape ``(10, *spatial)``
         As `CoordinateModel.maps` gives them.
     to_mm : ndarray of shape (4, 4)
         From voxels of `maps` to millimetres of the scan.
