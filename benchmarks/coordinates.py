@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from train_coordinates import fields
 from train_encoder import label_maps
 from train_segmenter import data_folder
@@ -22,7 +23,6 @@ from imaging.errors import ImageError
 from imaging.metrics import dice
 from imaging.randomness import Draws, sample_seed
 from imaging.registration import CoordinateModel, CoordinateTarget, Located, fit_affine
-from imaging.registration.places.robust import apply_affine
 from imaging.synthesis import synthetic_chain
 from imaging.synthesis.steps import Keep
 

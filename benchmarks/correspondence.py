@@ -15,12 +15,12 @@ from itertools import permutations, product
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from scipy.ndimage import affine_transform, binary_erosion, uniform_filter
 from train_segmenter import data_folder
 
 from imaging.grids import open_image
 from imaging.registration import CoordinateModel
-from imaging.registration.places.robust import apply_affine
 from imaging.resizing import resized
 from imaging.synthesis.geometry import affine_matrix
 

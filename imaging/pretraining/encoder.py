@@ -5,12 +5,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ..errors import ImageError
 from ..learning.refitting import refitting
 from ..parameters import parameters
 from ..storage.seen import SeenScans
-from ..voxelwise.sequences import check_scans, naming, sequences_of
+from ..voxelwise.sequences import naming
 from .files import StoredEncoder
+from .scans import mean_vectors, scan_list
 from .settings import Settings
 
 __all__ = ["SequenceInvariantEncoder"]
@@ -127,7 +127,7 @@ class SequenceInvariantEncoder(
         with refitting(self):
             self._prepare_fit()
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            X = None if X is None else _as_list(X)
+            X = None if X is None else scan_list(X)
             self.network_, self.history_, self.seen_scans_ = fit_encoder(self, X, seed)
         return self
 
@@ -172,13 +172,7 @@ class SequenceInvariantEncoder(
 
         check_is_fitted(self, "network_")
         self._validate_params()
-        rows = []
-        for number, scan in enumerate(_as_list(X)):
-            with naming(number):
-                sequences = sequences_of(scan)
-                if not sequences:
-                    raise ImageError("found a patient without any scan; give at least one")
-                rows.append(np.mean([summary(self, one) for one in sequences], axis=0))
+        rows = mean_vectors(X, lambda scan: summary(self, scan))
         return np.array(rows, np.float32).reshape(len(rows), self._n_features_out)
 
     def transform_map(self, X):
@@ -204,7 +198,7 @@ class SequenceInvariantEncoder(
         check_is_fitted(self, "network_")
         self._validate_params()
         found = []
-        for number, scan in enumerate(_as_list(X)):
+        for number, scan in enumerate(scan_list(X)):
             with naming(number):
                 found.append(feature_map(self, scan))
         return found
@@ -255,19 +249,3 @@ class SequenceInvariantEncoder(
                 f"found objective={self.objective!r} with encoder={self.encoder!r}; "
                 'objective="shape" and encoder="shape" go with each other only'
             )
-
-
-def _as_list(X):
-    """Scans as a list, from a list, an array, or one column of a table."""
-    check_scans(X)
-    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim == 3:
-        return list(X)  # pictures
-    shape = getattr(X, "shape", ())
-    if len(shape) == 2 and (hasattr(X, "iloc") or X.dtype == object):
-        if shape[1] != 1:
-            raise ImageError(
-                f"found a table of {shape[1]} columns where one column of images was expected; "
-                'give that column: X[["t1w"]]'
-            )
-        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]
-    return list(X)

@@ -31,8 +31,8 @@ from ..storage.models import (
     write_model,
 )
 from ..storage.seen import SeenScans
-from ..voxelwise.sequences import naming, sequences_of
-from .encoder import _as_list
+from ..voxelwise.sequences import naming
+from .scans import mean_vectors, scan_list
 
 __all__ = ["HeadShapeEncoder"]
 
@@ -181,14 +181,8 @@ class HeadShapeEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If a scan cannot be used: the message names its place in `X`.
         """
         check_is_fitted(self, "directions_")
-        rows = []
-        for number, scan in enumerate(_as_list(X)):
-            with naming(number):
-                sequences = sequences_of(scan)
-                if not sequences:
-                    raise ImageError("found a patient without any scan; give at least one")
-                measured = np.mean([self.model_.measures(one) for one in sequences], axis=0)
-                rows.append((measured - self.centre_) @ self.directions_)
+        measured = mean_vectors(X, self.model_.measures)
+        rows = [(one - self.centre_) @ self.directions_ for one in measured]
         return np.array(rows, np.float32).reshape(len(rows), self._n_features_out)
 
     def transform_map(self, X):
@@ -208,7 +202,7 @@ class HeadShapeEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
         check_is_fitted(self, "directions_")
         found = []
-        for number, scan in enumerate(_as_list(X)):
+        for number, scan in enumerate(scan_list(X)):
             with naming(number):
                 where = self.model_.predict(scan).coordinates
                 angles = [np.float32(2 * np.pi / wave) * where.get_fdata() for wave in _WAVES_MM]

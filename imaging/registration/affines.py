@@ -4,11 +4,13 @@ Pictures of tissues differ by place alone, so the squares of their differences c
 Gauss and Newton's steps, the lesion left out, in a second: what knows no contrast has to search.
 """
 
+from itertools import permutations, product
+
 import nibabel as nib
 import numpy as np
 from scipy import linalg, ndimage
 
-__all__ = ["affine_parts", "fit_pictures"]
+__all__ = ["affine_parts", "fit_pictures", "turns"]
 
 SMOOTH_MM = (10.0, 6.0, 3.0)  # coarse to fine
 _STEPS, _STILL_MM = 12, 0.02
@@ -103,6 +105,20 @@ def _generators(rigid):
                 turn[column, row] = -1 / _REACH_MM
             found.append(turn)
     return found
+
+
+def turns():
+    """The 24 ways to hold a box: orders and signs of its axes, none mirrored; the first is none.
+
+    Examples
+    --------
+    >>> found = list(turns())
+    >>> len(found), found[0]
+    (24, ((0, 1, 2), (1, 1, 1)))
+    """
+    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+        if np.linalg.det(np.eye(3)[list(order)]) * np.prod(signs) > 0:
+            yield order, signs
 
 
 def affine_parts(affine):

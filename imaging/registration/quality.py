@@ -12,7 +12,7 @@ import numpy as np
 from .affines import affine_parts
 from .template import tissue_picture
 
-__all__ = ["FAILED_ABOVE", "RANGES", "Quality", "judge"]
+__all__ = ["FAILED_ABOVE", "RANGES", "Quality", "correlation", "judge"]
 
 FAILED_ABOVE = 0.5
 _POINTS = 20_000
@@ -105,7 +105,7 @@ def judge(transform, maps, tissues, target, *, left_out=None):
     moved, hidden = _warped(transform.warp, tissues, target, left_out)
     counted = target.brain if hidden is None else target.brain & ~hidden
     numbers = {
-        "correlation": _correlation(tissue_picture(moved)[counted], target.picture[counted]),
+        "correlation": correlation(tissue_picture(moved), target.picture, counted),
         "grey_overlap": _overlap(moved[0], target.tissues[0], counted),
         "white_overlap": _overlap(moved[1], target.tissues[1], counted),
         "in_view": _in_view(transform, maps, target),
@@ -181,10 +181,12 @@ def _of_lesion(transform, before, after, grid):
     }
 
 
-def _correlation(one, other):
-    if one.size < 2 or one.std() == 0 or other.std() == 0:
+def correlation(one, other, where):
+    """Pearson's correlation of two pictures within a mask; 0 where one is flat."""
+    first, second = one[where], other[where]
+    if first.size < 2 or first.std() == 0 or second.std() == 0:
         return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _overlap(one, other, where):

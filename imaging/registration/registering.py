@@ -16,7 +16,7 @@ from ..grids import Grid, same_grid
 from ..spaces.headers import header_signs
 from ..volumes import read_mask, read_volume
 from .affines import affine_parts, fit_pictures
-from .quality import Quality, judge
+from .quality import Quality, correlation, judge
 from .template import template_maps, tissue_picture
 from .tissues import sharpened
 from .transform import Transform
@@ -168,14 +168,6 @@ def match_sequences(other, scan, *, model=_NETWORK):
     moved = np.linalg.norm(nib.affines.apply_affine(found, middle) - middle)
     small = turned <= _MOST_TURNED_DEG and moved <= _MOST_MOVED_MM
     return found if small else np.eye(4)
-
-
-def correlation(one, other, where):
-    """Pearson's correlation of two pictures within a mask; 0 where one is flat."""
-    first, second = one[where], other[where]
-    if first.size < 2 or first.std() == 0 or second.std() == 0:
-        return 0.0
-    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _refined(maps, mask, transform, tissues, spared, target):

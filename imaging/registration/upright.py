@@ -4,14 +4,13 @@ Networks learn heads that are held as people hold them; what a wrong header turn
 place badly, and say so by coordinates that no affine fits.
 """
 
-from itertools import permutations, product
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 
 from ..errors import ImageError
-from .affines import affine_parts
+from .affines import affine_parts, turns
 
 __all__ = ["seen_upright"]
 
@@ -73,11 +72,10 @@ def _turns(volume):
     """The 24 ways to hold a box, as movements of the world about its middle; the first is none."""
     middle = nib.affines.apply_affine(volume.affine, (np.array(volume.shape) - 1) / 2)
     found = []
-    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+    for order, signs in turns():
         matrix = np.zeros((3, 3))
         matrix[range(3), order] = signs
-        if np.linalg.det(matrix) > 0:
-            found.append(nib.affines.from_matvec(matrix, middle - matrix @ middle))
+        found.append(nib.affines.from_matvec(matrix, middle - matrix @ middle))
     return found
 
 

@@ -1,5 +1,6 @@
 """What `ToTemplate` does with one patient: find the transforms, move the images, keep both."""
 
+import functools
 import json
 import re
 from dataclasses import dataclass, field
@@ -45,12 +46,21 @@ class Job:
     memory: object
 
     def __post_init__(self):
-        columns = [*self.images, *([self.lesion] if self.lesion else [])]
-        names = [file_of("", "", one, mask=one == self.lesion).name for one in columns]
+        names = [self.file("", one).name for one in self.columns]
         if self.folder is not None and len(set(names)) < len(names):
             raise CohortError(
-                f"the files of the columns {columns} would have the same names; rename a column"
+                f"the files of the columns {self.columns} would have the same names; rename a "
+                "column"
             )
+
+    @property
+    def columns(self):
+        """Columns whose images are moved."""
+        return [*self.images, *([self.lesion] if self.lesion else [])]
+
+    def file(self, row, column):
+        """Where the image of a patient is written."""
+        return file_of(self.folder or "", row, column, mask=column == self.lesion)
 
     def key(self, cells):
         """What the result of a patient hangs on, besides the code."""
@@ -153,25 +163,25 @@ def _tried(job, row, cells, moved):
         return Settled({}, {}, error=f"no image in column {missing[0]!r}")
     try:
         key = job.key(cells) if job.folder is not None else None
+        lesion = functools.cache(lambda: _lesion_of(job, cells))  # found once, if it is asked for
         result = _written(job, row, key) if key else None
         if result is None:
-            result = _found(job, cells)
+            result = _found(job, cells, lesion)
         elif result.failed or result.images or not moved:
             return result
         if moved and not result.failed:
-            result.images = _moved(job, result.transforms, cells)
+            result.images = _moved(job, result.transforms, cells, lesion())
     except (ImagingError, ValueError, ArithmeticError) as error:  # the others go on
         return Settled({}, {}, error=str(error).splitlines()[0])
     return _kept(job, row, key, result) if key else result
 
 
-def _found(job, cells):
+def _found(job, cells, lesion):
     """Transforms and quality of a patient."""
-    memory = as_memory(job.memory)
-    scan, lesion = cells[job.reference], _lesion_of(job, cells)
+    memory, scan = as_memory(job.memory), cells[job.reference]
     model = Identified(job.model, _told(job.model))
     found = cached_call(memory, _registered)(
-        scan, lesion, job.labels, model, job.nonlinear, max(_WARPED_AT_MM, job.spacing_mm)
+        scan, lesion(), job.labels, model, job.nonlinear, max(_WARPED_AT_MM, job.spacing_mm)
     )
     transforms = {job.reference: found.transform}
     for column in job.images:
@@ -216,8 +226,7 @@ def _told(model):
     return model.identity() if hasattr(model, "identity") else identity(model)
 
 
-def _moved(job, transforms, cells):
-    lesion = _lesion_of(job, cells)
+def _moved(job, transforms, cells, lesion):
     grid = output_grid(job.spacing_mm)
     images = {column: transforms[column].to_template(cells[column], grid) for column in job.images}
     if lesion is not None:
@@ -242,8 +251,7 @@ def _kept(job, row, key, result):
             result.transforms[job.reference], transform_stem(job.folder, row, job.reference)
         )
     for column, image in result.images.items():
-        place = file_of(job.folder, row, column, mask=column == job.lesion)
-        files[column] = str(write_image(image, place))
+        files[column] = str(write_image(image, job.file(row, column)))
     before = {column: result.transforms[column].affine.tolist() for column in result.transforms}
     record = {
         "key": key,
@@ -263,8 +271,8 @@ def _kept(job, row, key, result):
 def _forget(job, row):
     """Remove what an earlier run wrote of another scan of a patient that failed now."""
     _record(job, row).unlink(missing_ok=True)
-    for column in (*job.images, *([job.lesion] if job.lesion else [])):
-        file_of(job.folder, row, column, mask=column == job.lesion).unlink(missing_ok=True)
+    for column in job.columns:
+        job.file(row, column).unlink(missing_ok=True)
 
 
 def _written(job, row, key):
@@ -279,10 +287,7 @@ def _written(job, row, key):
         found = load_transform(transform_stem(job.folder, row, job.reference))
         for column, affine in record["affines"].items():
             result.transforms[column] = Transform(affine, found.warp, found.about)
-        wanted = [*job.images, *([job.lesion] if job.lesion else [])]
-        files = {
-            column: file_of(job.folder, row, column, mask=column == job.lesion) for column in wanted
-        }
+        files = {column: job.file(row, column) for column in job.columns}
         if record["images"] and all(path.is_file() for path in files.values()):
             result.images = {column: str(path) for column, path in files.items()}
         return result

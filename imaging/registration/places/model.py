@@ -2,7 +2,6 @@
 
 import copy
 from functools import cached_property
-from itertools import permutations, product
 
 import nibabel as nib
 import numpy as np
@@ -17,8 +16,9 @@ from ...voxelwise.estimator import BaseVoxelwise
 from ...voxelwise.geometry import prepare
 from ...voxelwise.sequences import naming
 from ...voxelwise.windows import head_box
+from ..affines import turns
 from .located import COORDINATE_TISSUES
-from .robust import apply_affine, fit_affine
+from .robust import fit_affine
 from .shape import head_measures
 from .tasks import COORDINATE_OUTPUTS, CoordinateParameters, CoordinateTask
 
@@ -85,7 +85,7 @@ class HeadCoordinates:
             )
         some = np.argwhere(inside)
         some = some[:: -(-len(some) // _MOST_POINTS)]
-        points = apply_affine(to_world, some + np.array([part.start for part in box]))
+        points = nib.affines.apply_affine(to_world, some + np.array([part.start for part in box]))
         where = values[(slice(_N + 1, None), *some.T)].T
         try:
             self.affine, self.residual_mm = fit_affine(points, where, brain[tuple(some.T)])
@@ -275,17 +275,14 @@ class CoordinateModel(CoordinateParameters, BaseVoxelwise):
         """
         prepared = prepare(scan, self.spacing_mm)
         residuals, edges = {}, np.diag([*[self.spacing_mm] * 3, 1.0])
-        for order in permutations(range(3)):
-            for signs in product((1, -1), repeat=3):
-                if np.linalg.det(np.eye(3)[list(order)]) * np.prod(signs) < 0:
-                    continue
-                codes = _codes(order, signs)
-                turned = prepared.array.transpose(order)[tuple(slice(None, None, s) for s in signs)]
-                grid = nib.Nifti1Image(np.ascontiguousarray(turned), edges)
-                try:
-                    residuals[codes] = self._head(grid).residual_mm
-                except ImageError:
-                    residuals[codes] = float("inf")
+        for order, signs in turns():
+            codes = _codes(order, signs)
+            turned = prepared.array.transpose(order)[tuple(slice(None, None, s) for s in signs)]
+            grid = nib.Nifti1Image(np.ascontiguousarray(turned), edges)
+            try:
+                residuals[codes] = self._head(grid).residual_mm
+            except ImageError:
+                residuals[codes] = float("inf")
         return min(residuals, key=residuals.get), residuals
 
     def measures(self, scan):

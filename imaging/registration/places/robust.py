@@ -2,15 +2,16 @@
 
 import numpy as np
 
-__all__ = ["apply_affine", "fit_affine"]
+__all__ = ["biweight", "fit_affine"]
 
 _ROUNDS = 12
 _TUKEY = 4.685  # times the spread: 95 % as efficient as least squares where errors are normal
 
 
-def apply_affine(affine, points):
-    """Points of shape (n, 3), moved by a 4 x 4 matrix."""
-    return points @ affine[:3, :3].T + affine[:3, 3]
+def biweight(away, median):
+    """Tukey's weights of distances whose median is known: 1 where there is none, 0 far off."""
+    spread = max(1.4826 * median, 1e-6)
+    return np.clip(1 - (away / (_TUKEY * spread)) ** 2, 0, 1) ** 2
 
 
 def fit_affine(points, targets, weights=None):
@@ -64,9 +65,7 @@ def fit_affine(points, targets, weights=None):
             )
         found = np.linalg.solve(square, weighed.T @ targets)
         away = np.linalg.norm(known @ found - targets, axis=1)
-        spread = max(1.4826 * _median(away, weights), 1e-6)
-        trust = np.clip(1 - (away / (_TUKEY * spread)) ** 2, 0, 1) ** 2
-        trust = np.maximum(trust, 1e-6)
+        trust = np.maximum(biweight(away, _median(away, weights)), 1e-6)
     affine = np.eye(4)
     affine[:3, :3] = found[:3].T
     affine[:3, 3] = found[3] - affine[:3, :3] @ np.broadcast_to(middle, 3)

@@ -7,7 +7,7 @@ lengths are those of the affine without its turn, and what bends is said in the 
 import numpy as np
 
 from .located import COORDINATE_TISSUES
-from .robust import fit_affine
+from .robust import biweight, fit_affine
 
 __all__ = ["N_MEASURES", "head_measures"]
 
@@ -79,8 +79,7 @@ def head_measures(maps, to_mm):
         square += _RIDGE * np.trace(square) / len(square) * np.eye(len(square))
         bent = np.linalg.solve(square, (terms * trust[:, None]).T @ left)
         away = np.linalg.norm(left - terms @ bent, axis=1)
-        wide = 4.685 * max(1.4826 * np.median(away), 1e-6)
-        trust = np.clip(1 - (away / wide) ** 2, 0, 1) ** 2 + 1e-6
+        trust = biweight(away, np.median(away)) + 1e-6
 
     skull = maps[0] < 0.5
     parts = np.stack([maps[count], maps[1] + maps[2] / 2, maps[3] + maps[2] / 2, maps[4]])[:, skull]
