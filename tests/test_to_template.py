@@ -224,11 +224,13 @@ def test_a_segmenter_may_find_the_lesion(X, heads, model):
 
         def predict(self, scans):
             numbers = [0 if "sub-0" in str(scan) else 1 for scan in scans]
+            asked.extend(numbers)
             return [heads[number].mask for number in numbers]
 
-    X = X.drop(columns="lesion")
+    asked, X = [], X.drop(columns="lesion")
     moving = prepare(model, lesion=Finds())
     moved = moving.fit_transform(X)
+    assert sorted(asked) == [0, 1]  # once each, though nothing is kept
     assert list(moved.columns) == ["age", "scan", "lesion"] == list(moving.get_feature_names_out())
     assert (LesionSize().fit_transform(moved)["lesion_ml"] > 10).all()
     with pytest.raises(CohortError, match='a column "lesion" exists already'):
