@@ -1,6 +1,7 @@
 """``prognosis prepare`` and the page of registrations, on coarse simulated heads."""
 
 import json
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from registration_heads import Head, Knows
 from imaging import write_image
 from prognosis import CohortError, LesionSize, ToTemplate, check_registrations, load_cohort
 from prognosis.cli import main
+from prognosis.commands.prepare import _of_table
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,16 @@ def test_from_a_table_of_paths(raw, tmp_path, capsys):
     assert main([*start, "--column", "scan", "--column", "mask", "--lesion", "mask"]) == 0
     assert (out / "b" / "anat" / "b_space-MNI152_label-mask_mask.nii.gz").is_file()
     assert main([*start, "--column", "scn"]) == 2
+
+
+def test_a_quotation_mark_in_a_table_of_paths_swallows_no_patient(tmp_path):
+    table = tmp_path / "paths.tsv"
+    lines = ["participant_id\tnote\tscan", 'a\t"fell\ta.nii', "b\tn/a\tb.nii", 'c\twell"\tc.nii']
+    table.write_text("\n".join(lines))
+    with pytest.warns(UserWarning, match="quotation marks"):
+        _, found = _of_table(table, SimpleNamespace(column=["scan"]))
+    assert found["scan"].tolist() == [str(tmp_path / f"{name}.nii") for name in "abc"]
+    assert found.index.tolist() == ["a", "b", "c"] and found.loc["a", "note"] == '"fell'
 
 
 def test_a_folder_without_a_table_is_its_subjects(raw, tmp_path):

@@ -97,13 +97,16 @@ def load_cohort(participants_tsv, images, *, target, require="all"):
     return X, y
 
 
-def load_patients(participants_tsv, images, *, require="all"):
+def load_patients(participants_tsv, images, *, require="all", patients=None):
     """Load a table of patients whose outcome is not known, and find their scans.
 
     Parameters
     ----------
     participants_tsv, images, require
         As `load_cohort`.
+    patients : sequence of str, default=None
+        Ids, where there is no table; `participants_tsv` then only says in which folder, and is not
+        read.
 
     Returns
     -------
@@ -120,13 +123,13 @@ def load_patients(participants_tsv, images, *, require="all"):
     >>> X = load_patients("ward/participants.tsv", {"lesion": "sub-*_lesion.nii.gz"})
     ... # doctest: +SKIP
     """
-    path, table = _opened(participants_tsv, images, require)
+    path, table = _opened(participants_tsv, images, require, patients)
     X = _usable_scans(table, path, images, require).join(table)
     X.attrs = {"cohort": _about(X, path, images)}
     return X
 
 
-def _opened(participants_tsv, images, require):
+def _opened(participants_tsv, images, require, patients=None):
     """The path of a table and what it holds, which leaves room for the images."""
     if require not in ("all", "usable"):
         raise CohortError(f"require must be 'all' or 'usable', got {require!r}")
@@ -138,7 +141,10 @@ def _opened(participants_tsv, images, require):
     for name, pattern in images.items():
         check_pattern(pattern, name)
     path = Path(participants_tsv).expanduser().absolute()
-    table = read_participants(path)
+    if patients is None:
+        table = read_participants(path)
+    else:
+        table = pd.DataFrame(index=pd.Index(patients, name="patient"))
     clash = [name for name in images if name in table.columns]
     if clash:
         raise CohortError(

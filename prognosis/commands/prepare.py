@@ -139,10 +139,6 @@ def _cohort(options):
 
 def _of_folder(path, images):
     """Images and table of a BIDS folder; without participants.tsv, of its folders sub-*."""
-    import tempfile
-
-    import pandas as pd
-
     from ..cohorts.folder import load_patients
 
     table = participants_file(path)
@@ -154,13 +150,7 @@ def _of_folder(path, images):
             f"{str(path)!r} has neither participants.tsv nor folders sub-*; arrange it as BIDS, or "
             "give a table with columns participant_id and paths"
         )
-    with tempfile.NamedTemporaryFile("w", suffix=".tsv", dir=path.parent, delete=False) as file:
-        pd.DataFrame({"participant_id": names}).to_csv(file, sep="\t", index=False)
-    try:
-        found = load_patients(file.name, {k: f"{path.name}/{v}" for k, v in images.items()})
-    finally:
-        Path(file.name).unlink()
-    return found
+    return load_patients(path / "sub-*", images, patients=names)
 
 
 def _usual_images(path):
@@ -179,31 +169,41 @@ def _usual_images(path):
 
 
 def _of_table(path, options):
+    from ..cohorts.tables import read_participants
+
+    if path.suffix.lower() == ".csv":
+        table = _of_csv(path)
+    else:
+        table = read_participants(path, texts=options.column)
+    if not options.column:
+        raise UsageError("name the columns of paths: --column t1w --column lesion")
+    missing = [name for name in options.column if name not in table.columns]
+    if missing:
+        raise UsageError(f"--column {missing[0]}: the columns are {', '.join(table.columns)}")
+    for name in options.column:
+        table[name] = [
+            str(path.parent / one) if isinstance(one, str) else None for one in table[name]
+        ]
+    return options.column, table
+
+
+def _of_csv(path):
+    """A table separated by commas, which may have quotation marks; by patient."""
     import pandas as pd
 
-    separator = "," if path.suffix.lower() == ".csv" else "\t"
     try:
-        table = pd.read_csv(path, sep=separator, dtype={"participant_id": str})
+        table = pd.read_csv(path, dtype={"participant_id": str})
     except (ValueError, UnicodeDecodeError) as error:
         raise CohortError(f"{str(path)!r} cannot be read as a table ({error})") from error
     if "participant_id" not in table.columns:
         raise CohortError(
             f"{str(path)!r} has no column 'participant_id' (found {', '.join(table.columns)})"
         )
-    if not options.column:
-        raise UsageError("name the columns of paths: --column t1w --column lesion")
-    missing = [name for name in options.column if name not in table.columns]
-    if missing:
-        raise UsageError(f"--column {missing[0]}: the columns are {', '.join(table.columns)}")
     table = table.set_index("participant_id")
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         raise CohortError(f"{str(path)!r} lists {twice} more than once; keep one line per patient")
-    for name in options.column:
-        table[name] = [
-            str(path.parent / one) if isinstance(one, str) else None for one in table[name]
-        ]
-    return options.column, table
+    return table
 
 
 def _transformer(options, X):
